@@ -1,0 +1,181 @@
+//! Everything that can become of a job besides an output.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{Cost, ModelId};
+
+/// A cause that many waiters can share.
+pub(crate) type SharedCause = Arc<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Why a job was refused, or how it ended without an output. Variants differ by what the caller can do.
+///
+/// Cloning is cheap: callers whose jobs were joined receive the same error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Refused at the door: there is no room, or the answer could not come in time. Nothing was computed; try again
+    /// after `retry_after`.
+    #[error("model {model} is overloaded: {why}; retry in {} s", retry_after.as_secs_f64().ceil())]
+    Overloaded {
+        /// The model asked for.
+        model: ModelId,
+        /// Which limit was met.
+        why: Overload,
+        /// When there should be room, from the queue's own measured rate.
+        retry_after: Duration,
+    },
+    /// The request can never be served as it is: it is larger than the queue's whole limit.
+    #[error(
+        "request is too large for model {model}: it needs {cost}, the queue takes at most {limit}; send less at once"
+    )]
+    TooLarge {
+        /// The model asked for.
+        model: ModelId,
+        /// What the request would cost.
+        cost: Cost,
+        /// What the queue takes in all.
+        limit: Cost,
+    },
+    /// The model cannot take this input; the message says why. Sending it again will not help.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong with the input, and what would be right.
+        message: Arc<str>,
+    },
+    /// The same input brought down a worker a short while ago and is refused for now.
+    #[error("this input made model {model} crash before and is refused for another {} s", retry_after.as_secs())]
+    Convicted {
+        /// The model asked for.
+        model: ModelId,
+        /// How long it stays refused.
+        retry_after: Duration,
+    },
+    /// The deadline passed before the answer was there.
+    #[error("deadline passed before model {model} answered; allow more time or send less")]
+    DeadlineExceeded {
+        /// The model asked for.
+        model: ModelId,
+    },
+    /// The job was cancelled by whoever submitted it.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The model failed on this job.
+    #[error("model {model} failed: {cause}")]
+    Failed {
+        /// The model asked for.
+        model: ModelId,
+        /// What went wrong.
+        cause: SharedCause,
+    },
+    /// A worker died while it held this job, and the job could not be retried or died alone too.
+    #[error("model {model} crashed on this job: {message}")]
+    Crashed {
+        /// The model asked for.
+        model: ModelId,
+        /// What the panic said.
+        message: Arc<str>,
+    },
+    /// The model's step did not return in time; its worker was given up.
+    #[error("model {model} did not respond for {} s; its worker was replaced", after.as_secs())]
+    Unresponsive {
+        /// The model asked for.
+        model: ModelId,
+        /// How long the step was waited for.
+        after: Duration,
+    },
+    /// The caller did not read its events for too long.
+    #[error("events were not read for {} s, so the job was ended; read faster or ask for a larger buffer", after.as_secs())]
+    SlowConsumer {
+        /// How long nothing was read.
+        after: Duration,
+    },
+    /// The model could not be brought into memory.
+    #[error("model {model} could not be loaded: {cause}")]
+    LoadFailed {
+        /// The model asked for.
+        model: ModelId,
+        /// What went wrong.
+        cause: SharedCause,
+        /// When it will be tried again.
+        retry_after: Duration,
+    },
+    /// The model failed too often and rests until its next trial.
+    #[error("model {model} is unavailable after repeated failures; retry in {} s", retry_after.as_secs_f64().ceil())]
+    Unavailable {
+        /// The model asked for.
+        model: ModelId,
+        /// When the next trial is.
+        retry_after: Duration,
+    },
+    /// The engine is shutting down and takes no more work, or the drain's deadline left this job over.
+    #[error("shutting down: no more work is taken; send it to another instance or retry after the restart")]
+    ShuttingDown,
+    /// There is no tokio runtime here.
+    #[error("no tokio runtime: call this from within one, for example under #[tokio::main]")]
+    NoRuntime,
+    /// A model with this name is there already.
+    #[error("a model named {model} is there already; choose another name")]
+    DuplicateModel {
+        /// The name taken.
+        model: ModelId,
+    },
+    /// The job's answer was lost: a defect in this crate, reported rather than waited on forever.
+    #[error("the answer was lost: a defect of the scheduler; please report it")]
+    Lost,
+}
+
+impl Error {
+    /// How long to wait before trying again, where that can help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after, .. }
+            | Self::Convicted { retry_after, .. }
+            | Self::LoadFailed { retry_after, .. }
+            | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+/// Which limit refused a job.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Overload {
+    /// So many jobs are accepted and unfinished already.
+    Jobs {
+        /// The queue's limit.
+        limit: usize,
+    },
+    /// The accepted and unfinished jobs cost so much already.
+    Cost {
+        /// The queue's limit.
+        limit: Cost,
+    },
+    /// The answer would come later than the caller or the queue allows.
+    Wait {
+        /// When the answer would have come.
+        expected: Duration,
+        /// How long it may take.
+        allowed: Duration,
+    },
+    /// The memory budget has no room for the input.
+    Memory,
+}
+
+impl fmt::Display for Overload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jobs { limit } => write!(f, "{limit} jobs are waiting or running, its limit"),
+            Self::Cost { limit } => write!(f, "waiting and running jobs hold its limit of {limit}"),
+            Self::Wait { expected, allowed } => write!(
+                f,
+                "the answer would take {:.1} s, {:.1} s are allowed",
+                expected.as_secs_f64(),
+                allowed.as_secs_f64()
+            ),
+            Self::Memory => f.write_str("the memory budget has no room for the input"),
+        }
+    }
+}

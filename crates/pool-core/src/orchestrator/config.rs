@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use crate::request_queue::QueueLimits;
+use crate::types::ModelId;
+
+/// How many workers a group has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Workers {
+    /// So many even when there is nothing to do. With 0 the model is loaded on demand.
+    pub min: usize,
+    /// So many at most, however long the queue.
+    pub max: usize,
+}
+
+impl Default for Workers {
+    /// None until there is demand, then one.
+    fn default() -> Self {
+        Self { min: 0, max: 1 }
+    }
+}
+
+/// How a model group is run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupConfig {
+    /// The group's name.
+    pub model: ModelId,
+    /// How many workers it has.
+    pub workers: Workers,
+    /// What its queue holds.
+    pub limits: QueueLimits,
+    /// A group without a job for so long is evicted. `None`: only for memory's sake.
+    pub idle_evict_after: Option<Duration>,
+    /// A waiting job rises one priority class after each such interval.
+    pub ageing: Duration,
+    /// A job whose events are not read for so long is ended.
+    pub stall_limit: Duration,
+    /// Whether equal jobs of one principal are joined.
+    pub coalesce: bool,
+}
+
+impl GroupConfig {
+    /// The defaults: loaded on demand, one worker, a queue of 1,024 jobs.
+    pub fn new(model: impl Into<ModelId>) -> Self {
+        Self {
+            model: model.into(),
+            workers: Workers::default(),
+            limits: QueueLimits::default(),
+            idle_evict_after: None,
+            ageing: Duration::from_secs(10),
+            stall_limit: Duration::from_secs(30),
+            coalesce: true,
+        }
+    }
+}

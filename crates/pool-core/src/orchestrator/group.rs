@@ -1,0 +1,182 @@
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::Engine;
+use super::group_task::Command;
+use super::member::{Member, Shared};
+use super::report::GroupStats;
+use crate::error::Error;
+use crate::model::Model;
+use crate::request_queue::{Accepted, JobOptions};
+use crate::types::{ModelId, Ticket};
+
+/// A model in an engine: where jobs are submitted. Cheap to clone; every clone keeps the engine alive.
+pub struct Group<M: Model> {
+    shared: Arc<Shared<M>>,
+    commands: mpsc::Sender<Command>,
+    engine: Engine,
+}
+
+impl<M: Model> Group<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, commands: mpsc::Sender<Command>, engine: Engine) -> Self {
+        Self {
+            shared,
+            commands,
+            engine,
+        }
+    }
+
+    /// The group's name.
+    pub fn model(&self) -> &ModelId {
+        self.shared.model()
+    }
+
+    /// The engine it runs in.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Submits a job, or refuses it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`] with an honest time to retry when there is no room or the deadline cannot be met; whatever
+    /// else keeps the job out.
+    pub fn try_submit(&self, request: M::Request, options: JobOptions) -> Result<Ticket<M::Output>, Error> {
+        let mut tickets = self.try_submit_all(vec![request], options)?;
+        tickets.pop().ok_or(Error::Lost)
+    }
+
+    /// Submits a list of jobs: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::try_submit`]; the first reason found.
+    pub fn try_submit_all(
+        &self,
+        requests: Vec<M::Request>,
+        options: JobOptions,
+    ) -> Result<Vec<Ticket<M::Output>>, Error> {
+        require_runtime()?;
+        let accepted = self.shared.queue.try_submit(requests, &options, None, true);
+        let accepted = accepted.map_err(|(error, _)| error)?;
+        Ok(accepted.into_iter().map(|(ticket, _)| ticket).collect())
+    }
+
+    /// Submits a job whose events the caller wants to see. At most `ahead` events wait for their reader: beyond that
+    /// the job pauses, and in the end is ended ([`Error::SlowConsumer`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::try_submit`].
+    pub fn try_submit_streaming(
+        &self,
+        request: M::Request,
+        options: JobOptions,
+        ahead: NonZeroUsize,
+    ) -> Result<(Ticket<M::Output>, mpsc::Receiver<M::Event>), Error> {
+        require_runtime()?;
+        let accepted = self
+            .shared
+            .queue
+            .try_submit(vec![request], &options, Some(ahead.get()), true);
+        let accepted = accepted.map_err(|(error, _)| error)?.pop();
+        accepted.and_then(with_events::<M>).ok_or(Error::Lost)
+    }
+
+    /// Submits a job, waiting for room in the queue until its deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DeadlineExceeded`] if no room was found in time; never [`Error::Overloaded`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn submit(&self, request: M::Request, options: JobOptions) -> Result<Ticket<M::Output>, Error> {
+        require_runtime()?;
+        Ok(self.shared.queue.submit(request, &options, None).await?.0)
+    }
+
+    /// Submits a job whose events the caller wants to see, waiting for room. See [`Group::try_submit_streaming`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::submit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn submit_streaming(
+        &self,
+        request: M::Request,
+        options: JobOptions,
+        ahead: NonZeroUsize,
+    ) -> Result<(Ticket<M::Output>, mpsc::Receiver<M::Event>), Error> {
+        require_runtime()?;
+        let accepted = self
+            .shared
+            .queue
+            .submit(request, &options, Some(ahead.get()))
+            .await?;
+        with_events::<M>(accepted).ok_or(Error::Lost)
+    }
+
+    /// Loads the model now, if it is not there, and waits until it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LoadFailed`] with the cause; [`Error::ShuttingDown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the load.
+    pub async fn warm(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::Warm { reply })
+            .await
+            .map_err(|_| Error::ShuttingDown)?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    /// Frees the model once the steps at hand are done. The next job loads it again.
+    pub fn evict(&self) {
+        self.shared.evict();
+    }
+
+    /// How the group stands.
+    pub fn stats(&self) -> GroupStats {
+        self.shared.stats()
+    }
+}
+
+fn require_runtime() -> Result<(), Error> {
+    tokio::runtime::Handle::try_current()
+        .map(drop)
+        .map_err(|_| Error::NoRuntime)
+}
+
+fn with_events<M: Model>(accepted: Accepted<M>) -> Option<(Ticket<M::Output>, mpsc::Receiver<M::Event>)> {
+    let (ticket, events) = accepted;
+    Some((ticket, events?))
+}
+
+impl<M: Model> Clone for Group<M> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            commands: self.commands.clone(),
+            engine: self.engine.clone(),
+        }
+    }
+}
+
+impl<M: Model> fmt::Debug for Group<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.shared, f)
+    }
+}

@@ -1,0 +1,161 @@
+//! Whether a job is let in: by count, by cost, and by whether it could be answered in time.
+
+use std::time::Duration;
+
+use crate::error::Overload;
+use crate::types::{Bytes, Cost, Tokens};
+
+/// How much a queue holds. Jobs count from acceptance to their end, so leased ones count too.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct QueueLimits {
+    /// Accepted and unfinished jobs.
+    pub jobs: usize,
+    /// What accepted and unfinished jobs cost together.
+    pub cost: Cost,
+    /// The longest a job may be expected to wait; longer, and it is refused at once. `None`: any wait is accepted
+    /// unless the job's own deadline forbids it.
+    pub max_wait: Option<Duration>,
+}
+
+impl Default for QueueLimits {
+    /// 1,024 jobs of 256 MiB in all, expected to wait 30 s at most.
+    fn default() -> Self {
+        Self {
+            jobs: 1024,
+            cost: Cost {
+                tokens: Tokens::MAX,
+                bytes: Bytes(256 << 20),
+            },
+            max_wait: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// What a queue holds when somebody knocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occupancy {
+    /// Accepted and unfinished.
+    pub(crate) jobs: usize,
+    /// What those cost.
+    pub(crate) cost: Cost,
+    /// Tokens that would be computed before the newcomer's.
+    pub(crate) ahead: Tokens,
+    /// Tokens the group computes in a second, if measured.
+    pub(crate) tokens_per_second: Option<f64>,
+}
+
+/// Somebody who knocks: one job or a list that is let in whole or not at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) jobs: usize,
+    pub(crate) cost: Cost,
+    /// Time left until its deadline.
+    pub(crate) allowed: Option<Duration>,
+}
+
+/// Why a newcomer is refused.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Refusal {
+    /// It would not even fit into an empty queue.
+    TooLarge,
+    /// Not now.
+    Overloaded { why: Overload, retry_after: Duration },
+}
+
+/// Before anything was measured, this is how long a refused caller is told to wait.
+const UNMEASURED_RETRY: Duration = Duration::from_secs(1);
+/// Nobody is told to come back sooner, or later.
+const RETRY_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));
+
+/// Decides on a newcomer. An unmeasured model never refuses on time.
+pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> Result<(), Refusal> {
+    if new.jobs > limits.jobs || !new.cost.fits(&limits.cost) {
+        return Err(Refusal::TooLarge);
+    }
+    let total = held.cost + new.cost;
+    if held.jobs + new.jobs > limits.jobs {
+        let excess = (held.jobs + new.jobs - limits.jobs) as f64 / held.jobs.max(1) as f64;
+        let retry_after = clear_time(held, excess);
+        return Err(Refusal::Overloaded {
+            why: Overload::Jobs { limit: limits.jobs },
+            retry_after,
+        });
+    }
+    if !total.fits(&limits.cost) {
+        let part =
+            |total: u64, limit: u64, held: u64| total.saturating_sub(limit) as f64 / held.max(1) as f64;
+        let excess = part(
+            total.tokens.get(),
+            limits.cost.tokens.get(),
+            held.cost.tokens.get(),
+        )
+        .max(part(
+            total.bytes.get(),
+            limits.cost.bytes.get(),
+            held.cost.bytes.get(),
+        ));
+        let retry_after = clear_time(held, excess);
+        return Err(Refusal::Overloaded {
+            why: Overload::Cost { limit: limits.cost },
+            retry_after,
+        });
+    }
+    let Some(rate) = held.tokens_per_second else {
+        return Ok(());
+    };
+    let wait = seconds(held.ahead.get() as f64 / rate);
+    let answer = seconds((held.ahead + new.cost.tokens).get() as f64 / rate);
+    let late_start = limits.max_wait.filter(|max| wait > *max).map(|max| (wait, max));
+    let late_answer = new
+        .allowed
+        .filter(|left| answer > *left)
+        .map(|left| (answer, left));
+    match late_start.or(late_answer) {
+        None => Ok(()),
+        Some((expected, allowed)) => Err(Refusal::Overloaded {
+            why: Overload::Wait { expected, allowed },
+            retry_after: in_range(expected.saturating_sub(allowed)),
+        }),
+    }
+}
+
+/// When this part of what is held will have been computed.
+fn clear_time(held: &Occupancy, part: f64) -> Duration {
+    match held.tokens_per_second {
+        None => UNMEASURED_RETRY,
+        Some(rate) => in_range(seconds(held.cost.tokens.get() as f64 * part.min(1.0) / rate)),
+    }
+}
+
+fn in_range(duration: Duration) -> Duration {
+    duration.clamp(RETRY_RANGE.0, RETRY_RANGE.1)
+}
+
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
+}
+
+/// Tokens a worker computes in a second, as an average that forgets: each step weighs by the time it took.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Rate {
+    tokens: f64,
+    seconds: f64,
+}
+
+/// Steps that lie this much computing time back weigh a half.
+const HALF_LIFE_SECONDS: f64 = 10.0;
+
+impl Rate {
+    /// A worker computed so many tokens in so much time.
+    pub(crate) fn record(&mut self, tokens: Tokens, elapsed: Duration) {
+        let elapsed = elapsed.as_secs_f64();
+        let keep = 0.5_f64.powf(elapsed / HALF_LIFE_SECONDS);
+        self.tokens = self.tokens * keep + tokens.get() as f64;
+        self.seconds = self.seconds * keep + elapsed;
+    }
+
+    /// Tokens a second; `None` before anything was computed.
+    pub(crate) fn per_second(&self) -> Option<f64> {
+        (self.tokens > 0.0 && self.seconds > 0.0).then(|| self.tokens / self.seconds)
+    }
+}

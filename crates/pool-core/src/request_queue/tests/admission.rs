@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::error::Overload;
+use crate::request_queue::QueueLimits;
+use crate::request_queue::admission::{Newcomer, Occupancy, Rate, Refusal, admit};
+use crate::types::{Bytes, Cost, Tokens};
+
+fn limits() -> QueueLimits {
+    QueueLimits {
+        jobs: 10,
+        cost: Cost::new(1000, 4000),
+        max_wait: Some(Duration::from_secs(30)),
+    }
+}
+
+const EMPTY: Occupancy = Occupancy {
+    jobs: 0,
+    cost: Cost::ZERO,
+    ahead: Tokens::ZERO,
+    tokens_per_second: None,
+};
+
+fn one(tokens: u64) -> Newcomer {
+    Newcomer {
+        jobs: 1,
+        cost: Cost::new(tokens, tokens),
+        allowed: None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_admitted_keeps_every_limit(
+        jobs in 0..12_usize, tokens in 0..1200_u64, bytes in 0..5000_u64,
+        new_jobs in 1..12_usize, new_tokens in 0..1200_u64, new_bytes in 0..5000_u64,
+        rate in proptest::option::of(1.0..500.0_f64),
+        allowed in proptest::option::of(0..60_u64),
+    ) {
+        let limits = limits();
+        let held = Occupancy {
+            jobs, cost: Cost::new(tokens, bytes), ahead: Tokens(tokens), tokens_per_second: rate,
+        };
+        let allowed = allowed.map(Duration::from_secs);
+        let new = Newcomer { jobs: new_jobs, cost: Cost::new(new_tokens, new_bytes), allowed };
+        let fits = jobs + new_jobs <= limits.jobs && (held.cost + new.cost).fits(&limits.cost);
+        match admit(&limits, &held, &new) {
+            Ok(()) => {
+                prop_assert!(fits);
+                if let Some(rate) = rate {
+                    prop_assert!(tokens as f64 / rate <= 30.0 + 1e-6);
+                    if let Some(allowed) = allowed {
+                        prop_assert!((tokens + new_tokens) as f64 / rate <= allowed.as_secs_f64() + 1e-6);
+                    }
+                }
+            }
+            Err(Refusal::TooLarge) => prop_assert!(new_jobs > limits.jobs || !new.cost.fits(&limits.cost)),
+            Err(Refusal::Overloaded { why, retry_after }) => {
+                prop_assert!(retry_after >= Duration::from_millis(100) && retry_after <= Duration::from_secs(600));
+                match why {
+                    Overload::Wait { expected, allowed } => {
+                        prop_assert!(fits && rate.is_some() && expected > allowed);
+                    }
+                    _ => prop_assert!(!fits),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unmeasured_model_is_never_refused_on_time() {
+    let held = Occupancy {
+        jobs: 1,
+        cost: Cost::new(900, 0),
+        ahead: Tokens(900),
+        tokens_per_second: None,
+    };
+    let hurried = Newcomer {
+        allowed: Some(Duration::from_millis(1)),
+        ..one(10)
+    };
+    assert_eq!(admit(&limits(), &held, &hurried), Ok(()));
+}
+
+#[test]
+fn the_time_to_retry_follows_the_measured_rate() {
+    let held = Occupancy {
+        jobs: 2,
+        cost: Cost::new(600, 0),
+        ahead: Tokens(600),
+        tokens_per_second: Some(10.0),
+    };
+    let refusal = admit(&limits(), &held, &one(10));
+    let expected = Duration::from_secs(60);
+    let allowed = Duration::from_secs(30);
+    let retry_after = Duration::from_secs(30);
+    assert_eq!(
+        refusal,
+        Err(Refusal::Overloaded {
+            why: Overload::Wait { expected, allowed },
+            retry_after
+        })
+    );
+}
+
+#[test]
+fn what_never_fits_is_told_so() {
+    assert_eq!(admit(&limits(), &EMPTY, &one(1001)), Err(Refusal::TooLarge));
+    let list = Newcomer {
+        jobs: 11,
+        cost: Cost::ZERO,
+        allowed: None,
+    };
+    assert_eq!(admit(&limits(), &EMPTY, &list), Err(Refusal::TooLarge));
+    let bytes = Newcomer {
+        jobs: 1,
+        cost: Cost {
+            tokens: Tokens(1),
+            bytes: Bytes(4001),
+        },
+        allowed: None,
+    };
+    assert_eq!(admit(&limits(), &EMPTY, &bytes), Err(Refusal::TooLarge));
+}
+
+#[test]
+fn the_rate_is_measured_and_follows_change() {
+    let mut rate = Rate::default();
+    assert_eq!(rate.per_second(), None);
+    for _ in 0..100 {
+        rate.record(Tokens(100), Duration::from_secs(1));
+    }
+    let before = rate.per_second().expect("measured");
+    assert!((before - 100.0).abs() < 1e-6, "{before}");
+    for _ in 0..60 {
+        rate.record(Tokens(10), Duration::from_secs(1));
+    }
+    let after = rate.per_second().expect("measured");
+    assert!((10.0..15.0).contains(&after), "{after}");
+}

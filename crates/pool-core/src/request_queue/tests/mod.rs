@@ -1,0 +1,7 @@
+//! Properties of the queue's pure parts.
+
+mod admission;
+mod conviction;
+mod core;
+mod cut;
+mod order;

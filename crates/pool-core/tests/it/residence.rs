@@ -1,0 +1,104 @@
+//! Load on demand, eviction, scaling.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pool_core::compute::ScriptedCompute;
+use pool_core::worker_state::GroupState;
+use pool_core::{Error, GroupConfig, Workers};
+
+use crate::scripted::{Log, ScriptedLoader, World, ask};
+
+#[tokio::test(start_paused = true)]
+async fn a_model_is_loaded_by_its_first_job() {
+    let world = World::new().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.log.loads.load(Ordering::SeqCst), 0);
+    assert_eq!(world.group.stats().state, GroupState::Absent);
+    assert_eq!(world.submit(ask(1)).await.unwrap(), 1);
+    assert_eq!(world.group.stats().state, GroupState::Resident);
+    assert_eq!(world.group.stats().resident.get(), 1_100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_with_a_minimum_is_loaded_at_once() {
+    let world = World::with(
+        ScriptedCompute::instant(),
+        |config| config.workers = Workers { min: 2, max: 2 },
+        |_| {},
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.group.stats().workers.len(), 2);
+    assert_eq!(
+        world.group.stats().resident.get(),
+        1_200,
+        "weights are shared, working sets are not"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_model_is_evicted_and_comes_back() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(100)),
+        |config| config.idle_evict_after = Some(Duration::from_secs(60)),
+        |_| {},
+    )
+    .await;
+    world.submit(ask(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    world.submit(ask(2)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert_eq!(world.group.stats().state, GroupState::Resident);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(world.group.stats().state, GroupState::Absent);
+    assert_eq!(world.log.freed.load(Ordering::SeqCst), 1);
+    assert_eq!(world.engine.stats().await.unwrap().memory.used.get(), 0);
+    assert_eq!(world.submit(ask(3)).await.unwrap(), 3);
+    assert_eq!(world.log.loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn evicting_by_hand_loses_nothing() {
+    let world = World::new().await;
+    let mut long = ask(1);
+    long.steps = 5;
+    let running = world.submit(long);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    world.group.evict();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(world.group.stats().state, GroupState::Evicting);
+    let waiting = world.submit(ask(2));
+    assert_eq!(running.await.unwrap(), 1);
+    assert_eq!(waiting.await.unwrap(), 2, "the next demand loads it again");
+    assert_eq!(world.log.loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_are_added_for_a_long_queue_and_let_go_after_it() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(500)),
+        |config| config.workers = Workers { min: 1, max: 3 },
+        |loader| loader.room = pool_core::Room::jobs(1),
+    )
+    .await;
+    let tickets: Vec<_> = (0..60).map(|id| world.submit(ask(id))).collect();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(world.group.stats().workers.len(), 3);
+    for (id, ticket) in tickets.into_iter().enumerate() {
+        assert_eq!(ticket.await.unwrap(), id as u32);
+    }
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(world.group.stats().workers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_taken_once() {
+    let world = World::new().await;
+    let log = std::sync::Arc::new(Log::default());
+    let again = world
+        .engine
+        .add(GroupConfig::new("scripted"), ScriptedLoader::new(&log))
+        .await;
+    assert!(matches!(again.unwrap_err(), Error::DuplicateModel { .. }));
+}
