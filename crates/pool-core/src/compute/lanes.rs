@@ -13,9 +13,11 @@ use super::{Claim, Compute, ComputeError, Lane, LanesConfig, Work};
 use crate::sync::{Mutex, lock};
 use crate::types::{ModelId, Priority};
 
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
 mod explored;
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;
 
 /// The lanes of one engine: slots for steps, for preparation and for reading and writing. Clones share them.

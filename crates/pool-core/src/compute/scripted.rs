@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use super::{Compute, Lane, Work};
 use crate::sync::{Mutex, lock};
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;
 
 /// What a script does with one piece of work.

@@ -36,6 +36,9 @@ pub struct GroupConfig {
     pub stall_limit: Duration,
     /// Whether equal jobs of one principal are joined.
     pub coalesce: bool,
+    /// After a first failure the model is loaded again no sooner than this; each further failure doubles it, up to 5
+    /// minutes.
+    pub first_backoff: Duration,
 }
 
 impl GroupConfig {
@@ -49,6 +52,7 @@ impl GroupConfig {
             ageing: Duration::from_secs(10),
             stall_limit: Duration::from_secs(30),
             coalesce: true,
+            first_backoff: Duration::from_secs(1),
         }
     }
 }

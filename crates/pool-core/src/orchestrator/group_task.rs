@@ -93,6 +93,8 @@ pub(crate) struct GroupTask<L: Loader> {
     start_again: Instant,
     /// No further worker is started before this.
     scale_again: Instant,
+    /// Whether jobs waited when this task last looked.
+    saw_waiting: bool,
     /// What whoever comes is told while the group rests.
     resting: Option<Error>,
     handles: bool,
@@ -112,6 +114,10 @@ impl<L: Loader> GroupTask<L> {
         let (loaded_sender, loaded) = mpsc::channel(4);
         let metrics = GroupMetrics::new(shared.model());
         let now = Instant::now();
+        let breaker = BreakerConfig {
+            first_backoff: shared.config.first_backoff,
+            ..BreakerConfig::default()
+        };
         Self {
             shared,
             loader,
@@ -126,13 +132,14 @@ impl<L: Loader> GroupTask<L> {
             loaded,
             bring_up: None,
             footprint: Footprint::default(),
-            breaker: Breaker::new(BreakerConfig::default()),
+            breaker: Breaker::new(breaker),
             warm: Vec::new(),
             metrics,
             last_change: now,
             spare_since: None,
             start_again: now,
             scale_again: now,
+            saw_waiting: false,
             resting: None,
             handles: true,
             draining: false,
@@ -217,7 +224,7 @@ impl<L: Loader> GroupTask<L> {
             };
             if now >= again {
                 match self.breaker.permit(now) {
-                    Permit::Yes | Permit::Trial => self.start_worker(serving == 0),
+                    Permit::Yes | Permit::Trial => self.bring_up_one(serving == 0),
                     Permit::No { until } => self.start_again = until,
                 }
             }
@@ -234,6 +241,7 @@ impl<L: Loader> GroupTask<L> {
     fn target(&mut self, now: Instant) -> usize {
         let config = &self.shared.config;
         let queue = self.shared.queue.stats();
+        self.saw_waiting = queue.waiting > 0;
         let outstanding = queue.waiting + queue.leased > 0 || !self.warm.is_empty();
         let idle_for = now.saturating_duration_since(self.shared.queue.last_active());
         let (present, busy) = (self.serving(), self.busy());
@@ -274,7 +282,7 @@ impl<L: Loader> GroupTask<L> {
             .idle_evict_after
             .filter(|_| self.serving() > config.workers.min)
             .map(|after| (self.shared.queue.last_active() + after).max(now + SCALE_INTERVAL));
-        let queue_active = self.shared.queue.stats().waiting > 0;
+        let queue_active = self.saw_waiting;
         let scales = config.workers.max > 1 && self.serving() > 0;
         let scale = (scales && (queue_active || self.serving() > config.workers.min.max(1)))
             .then(|| now + SCALE_INTERVAL);
@@ -285,12 +293,13 @@ impl<L: Loader> GroupTask<L> {
         [resting, idle, scale, replace].into_iter().flatten().min()
     }
 
-    /// Whether an arrival should wake this task: only where it would change something. What waits already waits for
-    /// something else: a backoff, memory, or another look at the load.
+    /// Whether an arrival should wake this task: only where it would change something. What waited when the task last
+    /// looked waits for something else: a backoff, memory, or another look at the load. To ask the queue again here
+    /// would miss what has arrived since.
     fn listens_for_demand(&self) -> bool {
         matches!(self.shared.state(), GroupState::Absent | GroupState::Resident)
             && self.serving() < self.shared.config.workers.max.max(1)
-            && self.shared.queue.stats().waiting == 0
+            && !self.saw_waiting
     }
 
     /// For how long whoever comes is still turned away.
@@ -313,7 +322,7 @@ impl<L: Loader> GroupTask<L> {
     // ---- workers up --------------------------------------------------------------------------------------------
 
     /// Finds memory for a worker. The group's first may have others evicted for it; a further one takes what is free.
-    fn start_worker(&mut self, first: bool) {
+    fn bring_up_one(&mut self, first: bool) {
         let loader = Arc::clone(&self.loader);
         let lanes = self.lanes.clone();
         let governor = self.governor.clone();

@@ -213,7 +213,15 @@ impl<L: Loader> Worker<L> {
     /// Waits until there is something to step: a job, a reader that caught up or gave up, or an order.
     async fn wait(&mut self, room: Room) {
         let draining = self.is_draining();
-        let room = self.free_room(room);
+        if draining && self.active.is_empty() {
+            // The order came since the loop last looked: there is nothing to wait for.
+            return;
+        }
+        let room = if draining || self.active.holds_alone() {
+            Room::NONE
+        } else {
+            room
+        };
         if self.pull_now(room) {
             return;
         }
@@ -239,15 +247,6 @@ impl<L: Loader> Worker<L> {
             leased = self.lease.pull(room), if room.jobs > 0 => leased,
         };
         self.join(leased);
-    }
-
-    /// Room for newcomers: none when draining, or beside a job that must run alone.
-    fn free_room(&self, room: Room) -> Room {
-        if self.is_draining() || self.active.holds_alone() {
-            Room::NONE
-        } else {
-            room
-        }
     }
 
     /// Leases what fits now. Whether there was anything.
@@ -276,8 +275,8 @@ impl<L: Loader> Worker<L> {
     async fn step(&mut self, resident: &mut Resident<L>) -> Option<Exit> {
         if self.newcomers.is_empty() {
             // Late arrivals join the jobs that go on.
-            let room = self.free_room(resident.room());
-            self.pull_now(room);
+            let closed = self.is_draining() || self.active.holds_alone();
+            self.pull_now(if closed { Room::NONE } else { resident.room() });
         }
         let jobs = self.active.len();
         let newcomers = std::mem::take(&mut self.newcomers);

@@ -1,0 +1,14 @@
+//! Sources, files, weights and the hub, through the public face.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should panic"
+)]
+
+mod folder;
+mod hub;
+mod hub_server;
+mod minilm;
+mod safetensors_files;
+mod source;
+mod weights;
