@@ -9,6 +9,7 @@ mod audit;
 mod ci;
 mod distill;
 mod models;
+mod mutants;
 mod parity;
 mod python;
 
@@ -37,6 +38,8 @@ enum Task {
     Distill(distill::Args),
     /// Fetch the trained models that tests use into `target/models`.
     Models(models::Args),
+    /// Plant known defects in a copy of pool-core, and see that the tests notice each.
+    Mutants(mutants::Args),
     /// Compare the reference fixtures with what the reference implementations produce, or regenerate them.
     Parity(parity::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(args),
         Task::Distill(args) => distill::run(args),
         Task::Models(args) => models::run(args),
+        Task::Mutants(args) => mutants::run(args),
         Task::Parity(args) => parity::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -4,4 +4,5 @@ mod admission;
 mod conviction;
 mod core;
 mod cut;
+mod lease;
 mod order;

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::memory_governor::Governor;
+use crate::model::{LoadError, Loader, Model, ModelError, Prepared, Room, Step, StepError};
+use crate::request_queue::{Accepted, JobOptions, Lease, Queue, QueueConfig, QueueLimits};
+use crate::types::{Bytes, Cost, ModelId};
+
+/// A model that is never stepped here.
+#[derive(Debug)]
+struct Still;
+
+impl Model for Still {
+    type Request = u32;
+    type Prepared = ();
+    type Output = u32;
+    type Event = ();
+
+    fn estimate(_: &u32) -> Cost {
+        Cost::new(1, 1)
+    }
+
+    fn room(&self) -> Room {
+        Room::NONE
+    }
+
+    fn step(&mut self, _: &mut Step<Self>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+struct StillLoader;
+
+impl Loader for StillLoader {
+    type Model = Still;
+
+    fn load(&self) -> Result<Still, LoadError> {
+        Ok(Still)
+    }
+
+    fn prepare(&self, _: &u32) -> Result<Prepared<()>, ModelError> {
+        Ok(Prepared {
+            value: (),
+            cost: Cost::new(1, 1),
+        })
+    }
+}
+
+fn queue() -> Arc<Queue<Still>> {
+    let config = QueueConfig {
+        model: ModelId::new("still"),
+        limits: QueueLimits::default(),
+        ageing: Duration::from_secs(10),
+        coalesce: true,
+    };
+    Queue::new(
+        config,
+        Arc::new(StillLoader),
+        Governor::new(Bytes(1000)),
+        Arc::new(AtomicU64::new(1)),
+    )
+}
+
+fn submit(queue: &Arc<Queue<Still>>, id: u32) -> Accepted<Still> {
+    queue
+        .try_submit(vec![id], &JobOptions::default(), None, true)
+        .unwrap()
+        .pop()
+        .unwrap()
+}
+
+fn requests(lease: &mut Lease<Still>) -> Vec<u32> {
+    lease
+        .try_pull(Room::jobs(8))
+        .iter()
+        .map(|leased| *leased.job.request())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_dropped_puts_its_jobs_back() {
+    let queue = queue();
+    let tickets = [submit(&queue, 1), submit(&queue, 2)];
+    let mut lease = Lease::new(Arc::clone(&queue));
+    assert_eq!(requests(&mut lease), [1, 2]);
+    let mut other = Lease::new(Arc::clone(&queue));
+    assert_eq!(requests(&mut other), [0; 0], "no job is leased twice");
+    drop(lease);
+    assert_eq!(requests(&mut other), [1, 2], "and they are where they were");
+    drop(tickets);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_is_dropped_leases_nothing() {
+    let queue = queue();
+    let mut lease = Lease::new(Arc::clone(&queue));
+    for id in 0..100 {
+        let pull = tokio::time::timeout(Duration::from_millis(1), lease.pull(Room::jobs(8)));
+        assert!(pull.await.is_err());
+        let ticket = submit(&queue, id);
+        assert_eq!(queue.stats().waiting, 1);
+        drop(ticket);
+    }
+    let _ticket = submit(&queue, 7);
+    assert_eq!(lease.pull(Room::jobs(8)).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_while_leased_is_pruned_and_cannot_be_settled() {
+    let queue = queue();
+    let ticket = submit(&queue, 1);
+    let mut lease = Lease::new(Arc::clone(&queue));
+    assert_eq!(requests(&mut lease), [1]);
+    let job = ticket.0.job();
+    drop(ticket);
+    lease.settle(vec![(job, Ok(1))]);
+    let counts = queue.stats().counts;
+    assert_eq!(
+        (counts.completed, counts.cancelled),
+        (0, 1),
+        "its first end is its only one"
+    );
+    assert_eq!(lease.prune(), []);
+}

@@ -1,0 +1,216 @@
+//! `cargo xtask mutants`: plants known defects, one at a time, and runs the test that must notice each.
+//!
+//! Works on a copy of the workspace under `target/mutants`, so that the working tree is never touched. A mutant survives
+//! if its test passes; that is a failure of this task, as is a test that fails without any defect.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+/// A mutant's test that takes longer than this is stopped: it hangs, and so has noticed.
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only mutants whose name contains this.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalogue {
+    mutant: Vec<Mutant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mutant {
+    name: String,
+    file: PathBuf,
+    find: String,
+    replace: String,
+    target: Target,
+    test: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Target {
+    Lib,
+    It,
+}
+
+/// What a test had to say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    Passed,
+    Failed,
+    Hung,
+    NotThere,
+    DoesNotCompile,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let root = crate::python::workspace_root();
+    let catalogue = root.join("xtask/mutants.toml");
+    let text = fs::read_to_string(&catalogue).with_context(|| format!("reading {}", catalogue.display()))?;
+    let catalogue: Catalogue = toml::from_str(&text).context("xtask/mutants.toml is malformed")?;
+    let wanted =
+        |mutant: &Mutant| args.names.is_empty() || args.names.iter().any(|name| mutant.name.contains(name));
+    let mutants: Vec<_> = catalogue
+        .mutant
+        .into_iter()
+        .filter(|mutant| wanted(mutant))
+        .collect();
+    ensure!(!mutants.is_empty(), "no mutant has {:?} in its name", args.names);
+    let tree = root.join("target/mutants/tree");
+    copy_workspace(&root, &tree)?;
+
+    for mutant in &mutants {
+        let verdict = test(&tree, mutant)?;
+        ensure!(
+            verdict == Verdict::Passed,
+            "without any defect, {} has {verdict:?}",
+            mutant.test
+        );
+    }
+    println!("{} tests pass without a defect", mutants.len());
+    let mut survivors = 0;
+    for mutant in &mutants {
+        let file = tree.join(&mutant.file);
+        let original =
+            fs::read_to_string(&file).with_context(|| format!("reading {}", mutant.file.display()))?;
+        let found = original.matches(&mutant.find).count();
+        ensure!(
+            found == 1,
+            "mutant {:?}: its text stands {found} times in {}",
+            mutant.name,
+            mutant.file.display()
+        );
+        write(&file, &original.replace(&mutant.find, &mutant.replace))?;
+        let verdict = test(&tree, mutant);
+        write(&file, &original)?;
+        let noticed = match verdict? {
+            Verdict::Failed => "noticed",
+            Verdict::Hung => "noticed (hangs)",
+            Verdict::Passed => {
+                survivors += 1;
+                "SURVIVED"
+            }
+            verdict => bail!("mutant {:?}: its test has {verdict:?}", mutant.name),
+        };
+        println!("{noticed:>16}  {}  <- {}", mutant.name, mutant.test);
+    }
+    if survivors > 0 {
+        bail!("{survivors} of {} mutants survived", mutants.len());
+    }
+    println!("all {} mutants were noticed", mutants.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Copies what git tracks, and what it would track; only files that differ, so that little is compiled again.
+fn copy_workspace(root: &Path, tree: &Path) -> Result<()> {
+    let listing = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root)
+        .output()
+        .context("running git ls-files")?;
+    ensure!(
+        listing.status.success(),
+        "git ls-files failed: {}",
+        String::from_utf8_lossy(&listing.stderr)
+    );
+    for name in listing
+        .stdout
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let name = std::str::from_utf8(name).context("a file name is not UTF-8")?;
+        let (from, to) = (root.join(name), tree.join(name));
+        let Ok(bytes) = fs::read(&from) else { continue };
+        if fs::read(&to).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&to, bytes).with_context(|| format!("writing {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a file so that cargo sees the change, however coarse the file system's clock.
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text)?;
+    let later = SystemTime::now() + Duration::from_secs(1);
+    fs::File::options().write(true).open(file)?.set_modified(later)?;
+    Ok(())
+}
+
+/// Builds, then runs one test of pool-core in the copy.
+fn test(tree: &Path, mutant: &Mutant) -> Result<Verdict> {
+    let target = tree.parent().unwrap_or(tree).join("target");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let command = |no_run: bool| {
+        let mut command = Command::new(&cargo);
+        command.current_dir(tree).env("CARGO_TARGET_DIR", &target).args([
+            "test",
+            "--quiet",
+            "--package",
+            "pool-core",
+        ]);
+        match mutant.target {
+            Target::Lib => command.arg("--lib"),
+            Target::It => command.args(["--test", "it"]),
+        };
+        if no_run {
+            command.arg("--no-run");
+        }
+        command.args(["--", "--exact", &mutant.test]).stdin(Stdio::null());
+        command
+    };
+    if !command(true)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .context("running cargo")?
+        .success()
+    {
+        return Ok(Verdict::DoesNotCompile);
+    }
+    let log = target.join("last-test.log");
+    let output = fs::File::create(&log)?;
+    let mut run = command(false);
+    run.stdout(output.try_clone()?).stderr(output).process_group(0);
+    let mut child = run.spawn().context("running cargo")?;
+    let start = SystemTime::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed().unwrap_or_default() > LIMIT {
+            // The whole group: cargo, and the test that hangs beneath it.
+            Command::new("kill")
+                .args(["-KILL", "--", &format!("-{}", child.id())])
+                .status()?;
+            child.wait()?;
+            return Ok(Verdict::Hung);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let said = fs::read_to_string(&log)?;
+    if said.contains("running 0 tests") || !said.contains("running 1 test") {
+        return Ok(Verdict::NotThere);
+    }
+    Ok(if status.success() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    })
+}
