@@ -13,6 +13,9 @@ use crate::model::Model;
 use crate::request_queue::{Accepted, JobOptions};
 use crate::types::{ModelId, Ticket};
 
+/// An accepted job whose events its caller wants to see: its end, and the events on the way there.
+pub type Streaming<M> = (Ticket<<M as Model>::Output>, mpsc::Receiver<<M as Model>::Event>);
+
 /// A model in an engine: where jobs are submitted. Cheap to clone; every clone keeps the engine alive.
 pub struct Group<M: Model> {
     shared: Arc<Shared<M>>,
@@ -77,7 +80,7 @@ impl<M: Model> Group<M> {
         request: M::Request,
         options: JobOptions,
         ahead: NonZeroUsize,
-    ) -> Result<(Ticket<M::Output>, mpsc::Receiver<M::Event>), Error> {
+    ) -> Result<Streaming<M>, Error> {
         require_runtime()?;
         let accepted = self
             .shared
@@ -115,7 +118,7 @@ impl<M: Model> Group<M> {
         request: M::Request,
         options: JobOptions,
         ahead: NonZeroUsize,
-    ) -> Result<(Ticket<M::Output>, mpsc::Receiver<M::Event>), Error> {
+    ) -> Result<Streaming<M>, Error> {
         require_runtime()?;
         let accepted = self
             .shared
@@ -160,7 +163,7 @@ fn require_runtime() -> Result<(), Error> {
         .map_err(|_| Error::NoRuntime)
 }
 
-fn with_events<M: Model>(accepted: Accepted<M>) -> Option<(Ticket<M::Output>, mpsc::Receiver<M::Event>)> {
+fn with_events<M: Model>(accepted: Accepted<M>) -> Option<Streaming<M>> {
     let (ticket, events) = accepted;
     Some((ticket, events?))
 }

@@ -19,5 +19,5 @@ mod supervisor;
 
 pub use config::{GroupConfig, Workers};
 pub use engine::{Engine, EngineBuilder, EngineStats};
-pub use group::Group;
+pub use group::{Group, Streaming};
 pub use report::{DrainReport, GroupStats, ModelReport, WorkerStats};

@@ -1,8 +1,9 @@
 //! The queue's pure heart: where every accepted job stands, and who is next. The clock is handed in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::cut::{self, Candidate};
@@ -68,15 +69,21 @@ const WINDOW: usize = 256;
 /// Every accepted job of one model group, and the order among those that wait.
 #[derive(Debug)]
 pub(crate) struct Core<P> {
-    jobs: HashMap<JobId, Record<P>>,
+    jobs: FxHashMap<JobId, Record<P>>,
+    books: Books,
+    ageing: Duration,
+    arrivals: u64,
+    total: Cost,
+}
+
+/// The order among jobs that wait, and sums over all; apart from the jobs, so that one can change with the other.
+#[derive(Default, Debug)]
+struct Books {
     raw: Line,
     ready: Line,
     /// Waiting jobs by when they entered their class.
     ages: [BTreeSet<(Instant, JobId)>; 4],
     fair: [FairShare; 4],
-    ageing: Duration,
-    arrivals: u64,
-    total: Cost,
     waiting_tokens: [Tokens; 4],
     leased: usize,
     leased_tokens: Tokens,
@@ -86,17 +93,11 @@ impl<P> Core<P> {
     /// An empty queue in which a waiting job rises a class after each `ageing`.
     pub(crate) fn new(ageing: Duration) -> Self {
         Self {
-            jobs: HashMap::new(),
-            raw: Line::default(),
-            ready: Line::default(),
-            ages: Default::default(),
-            fair: Default::default(),
+            jobs: FxHashMap::default(),
+            books: Books::default(),
             ageing,
             arrivals: 0,
             total: Cost::ZERO,
-            waiting_tokens: Default::default(),
-            leased: 0,
-            leased_tokens: Tokens::ZERO,
         }
     }
 
@@ -110,7 +111,7 @@ impl<P> Core<P> {
             priority,
             raw,
         } = arrival;
-        let tag = self.fair[priority.index()].arrive(&principal, cost.tokens);
+        let tag = self.books.fair[priority.index()].arrive(&principal, cost.tokens);
         self.arrivals += 1;
         let stage = if raw { Stage::Raw } else { Stage::Ready };
         let place = Place {
@@ -130,7 +131,7 @@ impl<P> Core<P> {
             stage,
         };
         self.total += cost;
-        self.enter(job, &record);
+        self.books.enter(job, &record);
         self.jobs.insert(job, record);
     }
 
@@ -139,11 +140,11 @@ impl<P> Core<P> {
         let record = self.jobs.remove(&job)?;
         self.total -= record.cost;
         if record.stage == Stage::Leased {
-            self.leased -= 1;
-            self.leased_tokens -= record.cost.tokens;
+            self.books.leased -= 1;
+            self.books.leased_tokens -= record.cost.tokens;
         } else {
-            self.exit(job, &record);
-            self.fair[record.class.index()].leave(&record.principal, record.place.tag);
+            self.books.exit(job, &record);
+            self.books.fair[record.class.index()].leave(&record.principal, record.place.tag);
         }
         Some(record)
     }
@@ -168,7 +169,7 @@ impl<P> Core<P> {
         self.promote(now);
         let mut taken = Vec::new();
         let mut sum = Bytes::ZERO;
-        for job in self.raw.iter().take(jobs) {
+        for job in self.books.raw.iter().take(jobs) {
             let Some(record) = self.jobs.get(&job) else {
                 continue;
             };
@@ -192,7 +193,7 @@ impl<P> Core<P> {
         if record.stage != Stage::Preparing {
             return false;
         }
-        self.fair[record.class.index()].correct(&record.principal, record.cost.tokens, cost.tokens);
+        self.books.fair[record.class.index()].correct(&record.principal, record.cost.tokens, cost.tokens);
         self.set_stage(job, Stage::Ready);
         self.correct(job, cost);
         true
@@ -222,7 +223,7 @@ impl<P> Core<P> {
         let mut head = None;
         let mut candidates = Vec::new();
         let mut numbers = Vec::new();
-        for job in self.ready.iter() {
+        for job in self.books.ready.iter() {
             let Some(record) = self.jobs.get(&job) else {
                 continue;
             };
@@ -300,29 +301,29 @@ impl<P> Core<P> {
     }
 
     pub(crate) fn leased(&self) -> usize {
-        self.leased
+        self.books.leased
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.books.ready.is_empty()
     }
 
     pub(crate) fn waiting_tokens(&self) -> Tokens {
-        self.waiting_tokens.iter().copied().sum()
+        self.books.waiting_tokens.iter().copied().sum()
     }
 
     /// Tokens that would be computed before those of a newcomer of this class.
     pub(crate) fn ahead_of(&self, priority: Priority) -> Tokens {
-        self.waiting_tokens[priority.index()..]
+        self.books.waiting_tokens[priority.index()..]
             .iter()
             .copied()
             .sum::<Tokens>()
-            + self.leased_tokens
+            + self.books.leased_tokens
     }
 
     /// When the longest waiting job of the queue was accepted, as far as one can tell from each class's eldest.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        let eldest = self.ages.iter().filter_map(|class| class.first());
+        let eldest = self.books.ages.iter().filter_map(|class| class.first());
         eldest
             .filter_map(|(_, job)| self.jobs.get(job))
             .map(|record| record.accepted)
@@ -333,7 +334,7 @@ impl<P> Core<P> {
     fn promote(&mut self, now: Instant) {
         for class in [Priority::High, Priority::Normal, Priority::Low] {
             let Some(raised) = class.raised() else { continue };
-            while let Some((since, job)) = self.ages[class.index()].first().copied() {
+            while let Some((since, job)) = self.books.ages[class.index()].first().copied() {
                 if since + self.ageing > now {
                     break;
                 }
@@ -343,16 +344,16 @@ impl<P> Core<P> {
     }
 
     fn change_class(&mut self, job: JobId, class: Priority, since: Instant) {
-        let Some(mut record) = self.jobs.remove(&job) else {
+        let Some(record) = self.jobs.get_mut(&job) else {
             return;
         };
-        self.exit(job, &record);
-        self.fair[record.class.index()].leave(&record.principal, record.place.tag);
+        let books = &mut self.books;
+        books.exit(job, record);
+        books.fair[record.class.index()].leave(&record.principal, record.place.tag);
         record.class = class;
         record.since = since;
-        record.place.tag = self.fair[class.index()].arrive(&record.principal, record.cost.tokens);
-        self.enter(job, &record);
-        self.jobs.insert(job, record);
+        record.place.tag = books.fair[class.index()].arrive(&record.principal, record.cost.tokens);
+        books.enter(job, record);
     }
 
     fn correct(&mut self, job: JobId, cost: Cost) {
@@ -360,38 +361,40 @@ impl<P> Core<P> {
             let class = record.class.index();
             let old = std::mem::replace(&mut record.cost, cost);
             self.total = self.total - old + cost;
-            self.waiting_tokens[class] = self.waiting_tokens[class] - old.tokens + cost.tokens;
+            self.books.waiting_tokens[class] = self.books.waiting_tokens[class] - old.tokens + cost.tokens;
         }
     }
 
     /// Moves a job from stage to stage; the place in its class stays.
     fn set_stage(&mut self, job: JobId, stage: Stage) {
-        let Some(mut record) = self.jobs.remove(&job) else {
+        let Some(record) = self.jobs.get_mut(&job) else {
             return;
         };
-        let fair = &mut self.fair[record.class.index()];
+        let books = &mut self.books;
+        let fair = &mut books.fair[record.class.index()];
         if record.stage == Stage::Leased {
-            self.leased -= 1;
-            self.leased_tokens -= record.cost.tokens;
+            books.leased -= 1;
+            books.leased_tokens -= record.cost.tokens;
             fair.give_back(&record.principal);
         } else {
             if stage == Stage::Leased {
                 fair.serve(&record.principal, record.place.tag);
             }
-            self.exit(job, &record);
+            books.exit(job, record);
         }
         record.stage = stage;
         if stage == Stage::Leased {
-            self.leased += 1;
-            self.leased_tokens += record.cost.tokens;
+            books.leased += 1;
+            books.leased_tokens += record.cost.tokens;
         } else {
-            self.enter(job, &record);
+            books.enter(job, record);
         }
-        self.jobs.insert(job, record);
     }
+}
 
+impl Books {
     /// Puts a job that waits or is being prepared on the books of its class.
-    fn enter(&mut self, job: JobId, record: &Record<P>) {
+    fn enter<P>(&mut self, job: JobId, record: &Record<P>) {
         let class = record.class;
         self.waiting_tokens[class.index()] += record.cost.tokens;
         match record.stage {
@@ -402,8 +405,8 @@ impl<P> Core<P> {
         self.ages[class.index()].insert((record.since, job));
     }
 
-    /// The reverse of [`Core::enter`].
-    fn exit(&mut self, job: JobId, record: &Record<P>) {
+    /// The reverse of [`Books::enter`].
+    fn exit<P>(&mut self, job: JobId, record: &Record<P>) {
         let class = record.class;
         self.waiting_tokens[class.index()] -= record.cost.tokens;
         match record.stage {

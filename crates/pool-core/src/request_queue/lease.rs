@@ -1,8 +1,8 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use super::{Job, Queue};
@@ -22,7 +22,7 @@ pub(crate) struct Leased<M: Model> {
 /// The jobs a worker holds. Whatever it still holds when it is dropped, for whatever reason, goes back to the queue.
 pub(crate) struct Lease<M: Model> {
     queue: Arc<Queue<M>>,
-    held: HashMap<JobId, Held>,
+    held: FxHashMap<JobId, Held>,
 }
 
 /// What the lease itself remembers of a job.
@@ -36,7 +36,7 @@ impl<M: Model> Lease<M> {
     pub(crate) fn new(queue: Arc<Queue<M>>) -> Self {
         Self {
             queue,
-            held: HashMap::new(),
+            held: FxHashMap::default(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! the later of the class's virtual time and its principal's last finish tag; virtual time is the start tag of the job
 //! last served. Each class shares by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
 
 use crate::types::{JobId, Principal, Priority, Tokens};
 
@@ -57,7 +59,7 @@ pub(crate) struct FairShare {
     /// The last finish tag of what was served.
     served: u64,
     waiting: usize,
-    shares: HashMap<Principal, Share>,
+    shares: FxHashMap<Principal, Share>,
 }
 
 /// Above so many principals, those that wait for nothing and owe nothing are forgotten.

@@ -1,11 +1,11 @@
 //! The queue of one model group as its tasks share it: the pure core behind one short lock, and who is woken when.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ pub(crate) type Accepted<M> = (
     Option<mpsc::Receiver<<M as Model>::Event>>,
 );
 
+/// Why nothing was accepted, and what was brought.
+pub(crate) type TurnedAway<M> = (Error, Vec<<M as Model>::Request>);
+
 /// One of a job's waiting callers.
 struct Waiter<T> {
     ticket: u64,
@@ -55,7 +58,7 @@ struct Payload<M: Model> {
 
 struct State<M: Model> {
     core: Core<Payload<M>>,
-    joins: HashMap<(Principal, Fingerprint), JobId>,
+    joins: FxHashMap<(Principal, Fingerprint), JobId>,
     convictions: Convictions,
     counts: Counts,
     /// Tickets not ended: what the limit on jobs counts.
@@ -101,7 +104,7 @@ impl<M: Model> Queue<M> {
         Arc::new(Self {
             state: Mutex::new(State {
                 core: Core::new(config.ageing),
-                joins: HashMap::new(),
+                joins: FxHashMap::default(),
                 convictions: Convictions::default(),
                 counts: Counts::default(),
                 outstanding: 0,
@@ -143,7 +146,7 @@ impl<M: Model> Queue<M> {
         options: &JobOptions,
         events: Option<usize>,
         heed_time: bool,
-    ) -> Result<Vec<Accepted<M>>, (Error, Vec<M::Request>)> {
+    ) -> Result<Vec<Accepted<M>>, TurnedAway<M>> {
         let now = Instant::now();
         // Everything that takes time or memory happens before the lock.
         let mut parcels = Vec::with_capacity(requests.len());
@@ -466,7 +469,7 @@ impl<M: Model> Queue<M> {
     }
 
     /// Whether this job has not ended.
-    pub(super) fn retain_live<T>(&self, items: &mut HashMap<JobId, T>) -> Vec<JobId> {
+    pub(super) fn retain_live<T>(&self, items: &mut FxHashMap<JobId, T>) -> Vec<JobId> {
         let state = lock(&self.state);
         let gone: Vec<JobId> = items
             .keys()

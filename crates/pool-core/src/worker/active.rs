@@ -1,9 +1,10 @@
 //! The jobs a worker is at work on, and the events that wait for their readers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -27,15 +28,20 @@ pub(super) struct Active<M: Model> {
 
 /// Every job a worker holds.
 pub(super) struct ActiveJobs<M: Model> {
-    jobs: HashMap<JobId, Active<M>>,
+    jobs: FxHashMap<JobId, Active<M>>,
 }
 
 /// Jobs that ended, and how.
-pub(super) type Ends<M> = Vec<(JobId, Result<<M as Model>::Output, Error>)>;
+pub(super) type Ends<M> = Vec<(JobId, End<M>)>;
+
+/// How a job ended.
+pub(super) type End<M> = Result<<M as Model>::Output, Error>;
 
 impl<M: Model> ActiveJobs<M> {
     pub(super) fn new() -> Self {
-        Self { jobs: HashMap::new() }
+        Self {
+            jobs: FxHashMap::default(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -146,7 +152,7 @@ impl<M: Model> ActiveJobs<M> {
     }
 
     /// Takes everything, to be answered or given back.
-    pub(super) fn drain(&mut self) -> Vec<(Active<M>, Option<Result<M::Output, Error>>)> {
+    pub(super) fn drain(&mut self) -> Vec<(Active<M>, Option<End<M>>)> {
         let mut all: Vec<Active<M>> = self.jobs.drain().map(|(_, active)| active).collect();
         all.sort_by_key(|active| active.job.id());
         all.into_iter()

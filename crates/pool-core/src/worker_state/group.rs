@@ -82,9 +82,9 @@ impl GroupState {
             // A load can be called off: its worker drains like any other.
             (S::Loading | S::Resident, E::Evict) => S::Evicting,
             (S::Evicting, E::Evicted | E::LastWorkerGone) => S::Absent,
-            // What was on its way out may die on the way, or come in and go at once.
-            (S::Evicting, E::WorkersLost | E::LoadFailed) => S::Absent,
-            (S::Evicting, E::Loaded) => S::Evicting,
+            // Whether what still loads comes in or fails makes no difference; when the last dies, all are gone.
+            (S::Evicting, E::Loaded | E::LoadFailed) => S::Evicting,
+            (S::Evicting, E::WorkersLost) => S::Absent,
 
             // Demand is met, or waits: for the load, for the memory, for the backoff.
             (S::Loading | S::Resident | S::Evicting | S::Broken, E::Demand) => self,

@@ -89,14 +89,15 @@ impl WorkerState {
             (S::Spawning | S::Loading | S::Ready | S::Draining, E::Ended) => S::Stopped,
 
             (S::Spawning | S::Loading | S::Ready | S::Busy | S::Draining, E::Failed) => S::Failed,
-            (S::Busy | S::Draining, E::HeardNothing) => S::Unresponsive,
+            // A worker without jobs may still step, to tell its model who has left.
+            (S::Ready | S::Busy | S::Draining, E::HeardNothing) => S::Unresponsive,
 
             // Nothing happens to what has ended, but its task may still be seen to return.
             (S::Stopped | S::Failed | S::Unresponsive, E::Ended | E::Drain) => self,
 
             (S::Spawning, E::Loaded | E::Leased | E::Emptied | E::HeardNothing)
             | (S::Loading, E::Started | E::Leased | E::Emptied | E::HeardNothing)
-            | (S::Ready, E::Started | E::Loaded | E::Emptied | E::HeardNothing)
+            | (S::Ready, E::Started | E::Loaded | E::Emptied)
             | (S::Busy, E::Started | E::Loaded | E::Leased | E::Ended)
             | (S::Draining, E::Leased)
             | (

@@ -98,6 +98,19 @@ fn every_claim_ends_and_every_slot_comes_back() {
     });
 }
 
+#[test]
+fn whoever_has_an_answer_finds_the_slot_free() {
+    explore(|| {
+        shuttle::future::block_on(async {
+            let lanes = Lanes::new(config(1, Duration::MAX), ScriptedCompute::instant());
+            for _ in 0..2 {
+                lanes.step(&Claim::new(ModelId::new("m")), || ()).await.unwrap();
+                assert_eq!(lanes.stats().step.busy, 0);
+            }
+        });
+    });
+}
+
 /// Patience is nothing here, so that every timer may fire at any moment: before, while and after the work returns.
 #[test]
 fn giving_up_races_with_returning() {

@@ -23,6 +23,14 @@ fn poll_once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
+/// Waits for what must come within a (virtual) day, so that what never comes fails a test instead of hanging it.
+async fn in_time<F: Future>(future: F) -> F::Output {
+    let day = Duration::from_secs(86_400);
+    tokio::time::timeout(day, future)
+        .await
+        .expect("an answer was lost")
+}
+
 /// Sets its flag when it is dropped, for what closures own.
 struct Owned(Arc<AtomicUsize>);
 
@@ -110,7 +118,7 @@ async fn a_caller_that_goes_while_it_waits_takes_its_work_along() {
     drop(second);
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
     assert_eq!(lanes.stats().step.waiting, 0);
-    assert_eq!(first.await, Ok(1));
+    assert_eq!(in_time(first).await, Ok(1));
     assert_eq!(compute.executed(Lane::Step), 1, "what was cancelled never ran");
 }
 
@@ -125,7 +133,7 @@ async fn a_caller_that_goes_while_its_work_runs_leaves_the_slot_with_the_work() 
     drop(first);
     assert_eq!(lanes.stats().step.busy, 1);
     assert_eq!(dropped.load(Ordering::SeqCst), 0);
-    lanes.step(&claim("b"), || ()).await.unwrap();
+    in_time(lanes.step(&claim("b"), || ())).await.unwrap();
     assert_eq!(
         start.elapsed(),
         2 * SECOND,
@@ -149,7 +157,7 @@ async fn a_caller_that_goes_when_its_work_has_just_been_started_loses_no_slot() 
     assert!(poll_once(&mut second).is_pending());
     assert!(poll_once(&mut third).is_pending());
     assert!(compute.release());
-    first.await.unwrap();
+    in_time(first).await.unwrap();
     assert_eq!(
         compute.held(),
         1,
@@ -159,7 +167,7 @@ async fn a_caller_that_goes_when_its_work_has_just_been_started_loses_no_slot() 
     assert!(compute.release());
     tokio::task::yield_now().await;
     assert!(compute.release());
-    assert_eq!(third.await, Ok(3));
+    assert_eq!(in_time(third).await, Ok(3));
     assert_eq!(lanes.stats().step.busy, 0);
 }
 
@@ -309,8 +317,8 @@ async fn work_dropped_unrun_tells_its_caller_and_starts_the_next() {
     assert!(poll_once(&mut first).is_pending());
     assert!(poll_once(&mut second).is_pending());
     assert_eq!(compute.abandon(), 1);
-    assert_eq!(first.await, Err(ComputeError::Gone));
-    assert_eq!(second.await, Ok(2));
+    assert_eq!(in_time(first).await, Err(ComputeError::Gone));
+    assert_eq!(in_time(second).await, Ok(2));
     assert_eq!(lanes.stats().step.busy, 0);
 }
 
@@ -337,7 +345,7 @@ async fn a_long_queue_in_front_of_a_dead_runtime_ends_without_deep_recursion() {
     let first = lock(&compute.held).take();
     drop(first);
     for future in waiting {
-        assert_eq!(future.await, Err(ComputeError::Gone));
+        assert_eq!(in_time(future).await, Err(ComputeError::Gone));
     }
     assert_eq!(
         lanes.stats().step,
