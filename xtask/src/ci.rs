@@ -1,9 +1,6 @@
 //! `cargo xtask ci`: what continuous integration runs, step by step, each with its time.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "no clock is paused here: steps are timed on the machine's own"
-)]
+#![expect(clippy::disallowed_types, reason = "no clock is paused here: steps are timed on the machine's own")]
 
 use std::{
     env,
@@ -64,15 +61,7 @@ impl Step {
             Self::Audit => &["xtask", "audit"],
             Self::Models => &["xtask", "models"],
             Self::Test => &["test", "--workspace"],
-            Self::Explore => &[
-                "test",
-                "-p",
-                "pool-core",
-                "--features",
-                "shuttle",
-                "--test",
-                "explore",
-            ],
+            Self::Explore => &["test", "-p", "pool-core", "--features", "shuttle", "--test", "explore"],
             Self::Doc => &["doc", "--workspace", "--no-deps"],
         }
     }
@@ -88,11 +77,7 @@ impl Step {
     /// As one would type it.
     fn shown(self) -> String {
         let environment = self.environment().map_or_else(String::new, |(name, value)| {
-            if value.contains(' ') {
-                format!("{name}='{value}' ")
-            } else {
-                format!("{name}={value} ")
-            }
+            if value.contains(' ') { format!("{name}='{value}' ") } else { format!("{name}={value} ") }
         });
         format!("{environment}cargo {}", self.arguments().join(" "))
     }
@@ -113,11 +98,7 @@ impl Step {
             return Ok(());
         }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args(arguments)
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .envs(self.environment());
+        cargo.args(arguments).current_dir(root).stdin(Stdio::null()).envs(self.environment());
         let status = cargo.status().context("cannot start cargo")?;
         if !status.success() {
             bail!("`{}` ended with {status}", self.shown());
@@ -129,9 +110,7 @@ impl Step {
 /// Runs the steps until one fails.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let steps = Step::value_variants().iter().copied();
-    let steps: Vec<Step> = steps
-        .filter(|step| args.only.is_empty() || args.only.contains(step))
-        .collect();
+    let steps: Vec<Step> = steps.filter(|step| args.only.is_empty() || args.only.contains(step)).collect();
     if args.list {
         for step in steps {
             println!("{:8} {}", step.name(), step.shown());
@@ -142,10 +121,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     for step in steps {
         if step == Step::Explore && !has_explorer(&root)? {
-            println!(
-                "== {}: left out, as pool-core has no test target `explore`",
-                step.name()
-            );
+            println!("== {}: left out, as pool-core has no test target `explore`", step.name());
             continue;
         }
         println!("== {}: {}", step.name(), step.shown());
@@ -161,18 +137,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Whether pool-core has its schedule explorer.
 fn has_explorer(root: &Path) -> anyhow::Result<bool> {
-    let metadata = MetadataCommand::new()
-        .manifest_path(root.join("Cargo.toml"))
-        .no_deps()
-        .exec()?;
+    let metadata = MetadataCommand::new().manifest_path(root.join("Cargo.toml")).no_deps().exec()?;
     Ok(metadata
         .packages
         .iter()
         .filter(|package| package.name.as_str() == "pool-core")
-        .any(|package| {
-            package
-                .targets
-                .iter()
-                .any(|target| target.name == "explore" && target.is_test())
-        }))
+        .any(|package| package.targets.iter().any(|target| target.name == "explore" && target.is_test())))
 }

@@ -24,19 +24,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace_root();
     let minilm = trained_model(&root, "all-MiniLM-L6-v2")?;
-    let out = args
-        .out
-        .unwrap_or_else(|| root.join("crates/builtin-models/data/static-minilm"));
+    let out = args.out.unwrap_or_else(|| root.join("crates/builtin-models/data/static-minilm"));
     Python::prepare(&root)?.script("distill.py", |command| {
         command.arg("--minilm").arg(minilm);
         command.arg("--work").arg(root.join("target/distill"));
-        command
-            .arg("--pairs")
-            .arg(root.join("crates/text-embedding/tests/fixtures/static_pairs.json"));
+        command.arg("--pairs").arg(root.join("crates/text-embedding/tests/fixtures/static_pairs.json"));
         command.arg("--out").arg(out);
-        command
-            .arg("--encode-seconds")
-            .arg(args.encode_seconds.to_string());
+        command.arg("--encode-seconds").arg(args.encode_seconds.to_string());
         command.args(&args.recipe);
     })?;
     Ok(ExitCode::SUCCESS)

@@ -1,9 +1,6 @@
 //! Tasks of this workspace, run as `cargo xtask TASK`.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "a command line's results go to standard output"
-)]
+#![allow(clippy::print_stdout, reason = "a command line's results go to standard output")]
 
 mod audit;
 mod ci;
@@ -18,11 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Tasks of this workspace"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks of this workspace")]
 struct Cli {
     #[command(subcommand)]
     task: Task,

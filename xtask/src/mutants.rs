@@ -63,22 +63,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let catalogue: Catalogue = toml::from_str(&text).context("xtask/mutants.toml is malformed")?;
     let wanted =
         |mutant: &Mutant| args.names.is_empty() || args.names.iter().any(|name| mutant.name.contains(name));
-    let mutants: Vec<_> = catalogue
-        .mutant
-        .into_iter()
-        .filter(|mutant| wanted(mutant))
-        .collect();
+    let mutants: Vec<_> = catalogue.mutant.into_iter().filter(|mutant| wanted(mutant)).collect();
     ensure!(!mutants.is_empty(), "no mutant has {:?} in its name", args.names);
     let tree = root.join("target/mutants/tree");
     copy_workspace(&root, &tree)?;
 
     for mutant in &mutants {
         let verdict = test(&tree, mutant)?;
-        ensure!(
-            verdict == Verdict::Passed,
-            "without any defect, {} has {verdict:?}",
-            mutant.test
-        );
+        ensure!(verdict == Verdict::Passed, "without any defect, {} has {verdict:?}", mutant.test);
     }
     println!("{} tests pass without a defect", mutants.len());
     let mut survivors = 0;
@@ -121,16 +113,8 @@ fn copy_workspace(root: &Path, tree: &Path) -> Result<()> {
         .current_dir(root)
         .output()
         .context("running git ls-files")?;
-    ensure!(
-        listing.status.success(),
-        "git ls-files failed: {}",
-        String::from_utf8_lossy(&listing.stderr)
-    );
-    for name in listing
-        .stdout
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    ensure!(listing.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listing.stderr));
+    for name in listing.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = std::str::from_utf8(name).context("a file name is not UTF-8")?;
         let (from, to) = (root.join(name), tree.join(name));
         let Ok(bytes) = fs::read(&from) else { continue };
@@ -175,12 +159,7 @@ fn test(tree: &Path, mutant: &Mutant) -> Result<Verdict> {
         command.args(["--", "--exact", &mutant.test]).stdin(Stdio::null());
         command
     };
-    if !command(true)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .context("running cargo")?
-        .success()
+    if !command(true).stdout(Stdio::null()).stderr(Stdio::null()).status().context("running cargo")?.success()
     {
         return Ok(Verdict::DoesNotCompile);
     }
@@ -196,9 +175,7 @@ fn test(tree: &Path, mutant: &Mutant) -> Result<Verdict> {
         }
         if start.elapsed().unwrap_or_default() > LIMIT {
             // The whole group: cargo, and the test that hangs beneath it.
-            Command::new("kill")
-                .args(["-KILL", "--", &format!("-{}", child.id())])
-                .status()?;
+            Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status()?;
             child.wait()?;
             return Ok(Verdict::Hung);
         }
@@ -208,9 +185,5 @@ fn test(tree: &Path, mutant: &Mutant) -> Result<Verdict> {
     if said.contains("running 0 tests") || !said.contains("running 1 test") {
         return Ok(Verdict::NotThere);
     }
-    Ok(if status.success() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
-    })
+    Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
 }

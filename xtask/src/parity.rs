@@ -35,30 +35,19 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let python = Python::prepare(&root)?;
     let known = python.names("parity_")?;
     for name in &args.names {
-        ensure!(
-            known.contains(name),
-            "no fixture is called {name}; there are {}",
-            known.join(", ")
-        );
+        ensure!(known.contains(name), "no fixture is called {name}; there are {}", known.join(", "));
     }
     trained_model(&root, "all-MiniLM-L6-v2")?;
     let committed = root.join(FIXTURES);
     let mut differences = Vec::new();
-    for name in known
-        .iter()
-        .filter(|name| args.names.is_empty() || args.names.contains(name))
-    {
+    for name in known.iter().filter(|name| args.names.is_empty() || args.names.contains(name)) {
         let fresh = root.join("target/parity").join(name);
         if fresh.exists() {
             std::fs::remove_dir_all(&fresh)?;
         }
         std::fs::create_dir_all(&fresh)?;
         python.script(&format!("parity_{name}.py"), |command| {
-            command
-                .arg("--models")
-                .arg(root.join("target/models"))
-                .arg("--out")
-                .arg(&fresh);
+            command.arg("--models").arg(root.join("target/models")).arg("--out").arg(&fresh);
         })?;
         if args.regenerate {
             replace(&fresh, &committed)?;
@@ -76,14 +65,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         );
         return Ok(ExitCode::FAILURE);
     }
-    println!(
-        "{}",
-        if args.regenerate {
-            "fixtures written"
-        } else {
-            "fixtures agree with the reference"
-        }
-    );
+    println!("{}", if args.regenerate { "fixtures written" } else { "fixtures agree with the reference" });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,10 +93,7 @@ fn compare(fresh: &Path, committed: &Path) -> Result<Vec<String>> {
     let mut paths = BTreeSet::new();
     for entry in std::fs::read_dir(fresh)? {
         let entry = entry?;
-        for (base, folder) in [
-            (fresh, entry.path()),
-            (committed, committed.join(entry.file_name())),
-        ] {
+        for (base, folder) in [(fresh, entry.path()), (committed, committed.join(entry.file_name()))] {
             for file in files(&folder)? {
                 paths.insert(file.strip_prefix(base)?.to_owned());
             }
@@ -123,10 +102,7 @@ fn compare(fresh: &Path, committed: &Path) -> Result<Vec<String>> {
     let mut differences = Vec::new();
     for path in paths {
         let name = path.display();
-        match (
-            std::fs::read(committed.join(&path)),
-            std::fs::read(fresh.join(&path)),
-        ) {
+        match (std::fs::read(committed.join(&path)), std::fs::read(fresh.join(&path))) {
             (Err(_), _) => differences.push(format!("{name}: not committed")),
             (_, Err(_)) => differences.push(format!("{name}: committed, but the script no longer writes it")),
             (Ok(old), Ok(new)) if old == new => {}
@@ -196,10 +172,7 @@ mod tests {
         let near = json!({"a": [1.000_000_1, {"b": 0.5}], "noise": 3e-7});
         let far = json!({"a": [1.0, {"b": 0.5001}], "noise": 1e-7});
         assert_eq!(first_difference(&old, &near, ""), None);
-        assert_eq!(
-            first_difference(&old, &far, "").unwrap(),
-            ".a[1].b was 0.5 and is 0.5001"
-        );
+        assert_eq!(first_difference(&old, &far, "").unwrap(), ".a[1].b was 0.5 and is 0.5001");
         assert!(first_difference(&json!([1]), &json!([1, 2]), "").is_some());
         assert!(first_difference(&json!({"a": 1}), &json!({"b": 1}), "").is_some());
         assert!(first_difference(&json!("a"), &json!("b"), "").is_some());

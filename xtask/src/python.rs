@@ -19,10 +19,7 @@ impl Python {
         let scripts = root.join("xtask/python");
         let requirements = scripts.join("requirements-parity.txt");
         let folder = root.join("target/venv-parity");
-        let python = Self {
-            interpreter: folder.join("bin/python"),
-            scripts,
-        };
+        let python = Self { interpreter: folder.join("bin/python"), scripts };
         let pins = std::fs::read_to_string(&requirements)
             .with_context(|| format!("cannot read {}", requirements.display()))?;
         let stamp = folder.join("installed-requirements.txt");
@@ -90,10 +87,7 @@ fn run(command: &mut Command) -> Result<()> {
         .status()
         .with_context(|| format!("cannot run {program}; is Python 3.10 or newer installed?"))?;
     if !status.success() {
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|argument| argument.to_string_lossy())
-            .collect();
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
         bail!("{program} {} ended with {status}", arguments.join(" "));
     }
     Ok(())

@@ -29,14 +29,7 @@ impl std::fmt::Debug for BuiltinModel {
         f.debug_struct("BuiltinModel")
             .field("name", &self.name)
             .field("modality", &self.modality)
-            .field(
-                "files",
-                &self
-                    .files
-                    .iter()
-                    .map(|(name, bytes)| (name, bytes.len()))
-                    .collect::<Vec<_>>(),
-            )
+            .field("files", &self.files.iter().map(|(name, bytes)| (name, bytes.len())).collect::<Vec<_>>())
             .field("version", &self.version)
             .field("licence", &self.licence)
             .finish()
@@ -50,18 +43,9 @@ pub static MODELS: &[BuiltinModel] = &[BuiltinModel {
     modality: "text-embedding",
     files: &[
         ("config.json", include_bytes!("../data/static-minilm/config.json")),
-        (
-            "model.safetensors",
-            include_bytes!("../data/static-minilm/model.safetensors"),
-        ),
-        (
-            "modules.json",
-            include_bytes!("../data/static-minilm/modules.json"),
-        ),
-        (
-            "tokenizer.json",
-            include_bytes!("../data/static-minilm/tokenizer.json"),
-        ),
+        ("model.safetensors", include_bytes!("../data/static-minilm/model.safetensors")),
+        ("modules.json", include_bytes!("../data/static-minilm/modules.json")),
+        ("tokenizer.json", include_bytes!("../data/static-minilm/tokenizer.json")),
     ],
     version: "4424d9f15df9",
     licence: "Apache-2.0, derived from sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)",
@@ -93,12 +77,7 @@ mod tests {
                 digest.update(name.as_bytes());
                 digest.update(bytes);
             }
-            let digest: String = digest
-                .finalize()
-                .iter()
-                .take(6)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let digest: String = digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(model.version, digest, "the files of {} have changed", model.name);
         }
     }

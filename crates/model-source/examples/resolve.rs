@@ -25,13 +25,7 @@ impl Progress for Printed {
 
 async fn show(source: &str) -> Result<(), SourceError> {
     let source: Source = source.parse()?;
-    let files = source
-        .resolve(
-            &Wanted::model("text-embedding"),
-            &HubOptions::from_env()?,
-            &Printed,
-        )
-        .await?;
+    let files = source.resolve(&Wanted::model("text-embedding"), &HubOptions::from_env()?, &Printed).await?;
     println!("{source} at revision {}", files.revision());
     for name in files.names() {
         println!("  {name}");

@@ -11,20 +11,13 @@ use crate::{Source, SourceError, Wanted, wanted};
 pub(crate) fn resolve(name: Option<&str>, wanted: &Wanted) -> Result<ModelFiles, SourceError> {
     let (model, sought) = match name {
         Some(name) => (builtin_models::find(name), format!("model {name:?}")),
-        None => (
-            builtin_models::default_for(&wanted.modality),
-            format!("model for {}", wanted.modality),
-        ),
+        None => (builtin_models::default_for(&wanted.modality), format!("model for {}", wanted.modality)),
     };
     let Some(model) = model else {
         let names: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
         return Err(SourceError::UnknownBuiltin {
             wanted: sought,
-            known: if names.is_empty() {
-                "is none".to_owned()
-            } else {
-                format!("are {}", names.join(", "))
-            },
+            known: if names.is_empty() { "is none".to_owned() } else { format!("are {}", names.join(", ")) },
         });
     };
     let source = Source::Builtin(name.map(str::to_owned));
@@ -38,10 +31,7 @@ fn files(source: Source, model: &'static BuiltinModel, wanted: &Wanted) -> Resul
         .iter()
         .map(|(name, bytes)| {
             let label = format!("{place}/{name}");
-            (
-                (*name).to_owned(),
-                ModelFile::new(label, FileData::Bytes(bytes), bytes.len() as u64),
-            )
+            ((*name).to_owned(), ModelFile::new(label, FileData::Bytes(bytes), bytes.len() as u64))
         })
         .collect();
     let weights = if wanted.weights {
@@ -57,11 +47,5 @@ fn files(source: Source, model: &'static BuiltinModel, wanted: &Wanted) -> Resul
     } else {
         Vec::new()
     };
-    Ok(ModelFiles::new(
-        source,
-        place,
-        model.version.to_owned(),
-        files,
-        weights,
-    ))
+    Ok(ModelFiles::new(source, place, model.version.to_owned(), files, weights))
 }

@@ -48,10 +48,7 @@ impl DeviceChoice {
         // What the driver says may go on for lines; the first says what is wrong.
         let reason = reason.to_string();
         let reason = reason.lines().next().unwrap_or_default().to_owned();
-        SourceError::Unsupported {
-            what: format!("device {self}"),
-            reason,
-        }
+        SourceError::Unsupported { what: format!("device {self}"), reason }
     }
 }
 
@@ -96,9 +93,7 @@ impl Serialize for DeviceChoice {
 
 impl<'de> Deserialize<'de> for DeviceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -124,10 +119,7 @@ mod tests {
         assert!(DeviceChoice::Auto.open().is_ok());
         if !cuda_is_available() {
             let error = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                "device cuda:0 is not available: this build has no CUDA; use cpu"
-            );
+            assert_eq!(error, "device cuda:0 is not available: this build has no CUDA; use cpu");
         }
     }
 }

@@ -81,9 +81,7 @@ impl Serialize for Dtype {
 
 impl<'de> Deserialize<'de> for Dtype {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -97,10 +95,7 @@ mod tests {
             assert_eq!(name.parse::<Dtype>().unwrap().to_string(), name);
         }
         let error = "fp8".parse::<Dtype>().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "dtype is \"fp8\": a dtype is one of auto, f32, f16, bf16, int8"
-        );
+        assert_eq!(error, "dtype is \"fp8\": a dtype is one of auto, f32, f16, bf16, int8");
     }
 
     #[test]

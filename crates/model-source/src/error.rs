@@ -293,24 +293,15 @@ fn later(after: &Option<Duration>) -> String {
 
 impl SourceError {
     pub(crate) fn invalid_source(given: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::InvalidSource {
-            given: given.into(),
-            reason: reason.into(),
-        }
+        Self::InvalidSource { given: given.into(), reason: reason.into() }
     }
 
     pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
-        Self::Unreadable {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Unreadable { path: path.to_owned(), source }
     }
 
     pub(crate) fn unwritable(path: &Path, source: io::Error) -> Self {
-        Self::CacheUnwritable {
-            path: path.to_owned(),
-            source,
-        }
+        Self::CacheUnwritable { path: path.to_owned(), source }
     }
 
     /// Whether trying the same again later may succeed: the network or the hub failed, not the request.

@@ -70,9 +70,9 @@ impl ModelFile {
     pub fn read(&self) -> Result<Cow<'static, [u8]>, SourceError> {
         match &self.data {
             FileData::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
-            FileData::Path(path) => std::fs::read(path)
-                .map(Cow::Owned)
-                .map_err(|error| SourceError::unreadable(path, error)),
+            FileData::Path(path) => {
+                std::fs::read(path).map(Cow::Owned).map_err(|error| SourceError::unreadable(path, error))
+            }
         }
     }
 }
@@ -158,11 +158,7 @@ impl ModelFiles {
     /// # Errors
     /// As [`json`](Self::json), but for the missing file.
     pub fn json_if_any<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SourceError> {
-        if self.get(name).is_none() {
-            Ok(None)
-        } else {
-            self.json(name).map(Some)
-        }
+        if self.get(name).is_none() { Ok(None) } else { self.json(name).map(Some) }
     }
 
     /// `config.json`, parsed. Blocks.
@@ -181,12 +177,10 @@ impl ModelFiles {
         let Some(file) = self.get(name) else {
             return Ok(None);
         };
-        String::from_utf8(file.read()?.into_owned())
-            .map(Some)
-            .map_err(|error| SourceError::InvalidFile {
-                file: file.label().to_owned(),
-                reason: format!("is not UTF-8: {error}"),
-            })
+        String::from_utf8(file.read()?.into_owned()).map(Some).map_err(|error| SourceError::InvalidFile {
+            file: file.label().to_owned(),
+            reason: format!("is not UTF-8: {error}"),
+        })
     }
 
     /// The tokenizer of `tokenizer.json`. Blocks, for a good part of a second where the vocabulary is large.
@@ -203,18 +197,12 @@ impl ModelFiles {
 
     /// The files that hold weights: safetensors, or one GGUF. Empty if none were wanted.
     pub fn weight_files(&self) -> impl Iterator<Item = &ModelFile> {
-        self.weights
-            .iter()
-            .filter(|name| !name.ends_with(".json"))
-            .filter_map(|name| self.files.get(name))
+        self.weights.iter().filter(|name| !name.ends_with(".json")).filter_map(|name| self.files.get(name))
     }
 
     /// The index of sharded weights, if they are sharded.
     pub(crate) fn shard_index(&self) -> Option<&ModelFile> {
-        self.weights
-            .iter()
-            .find(|name| name.ends_with(".index.json"))
-            .and_then(|name| self.files.get(name))
+        self.weights.iter().find(|name| name.ends_with(".index.json")).and_then(|name| self.files.get(name))
     }
 
     /// Bytes of all weights: what mapping them takes.
@@ -239,25 +227,13 @@ impl ModelFiles {
     pub fn folder(&self, name: &str) -> Self {
         let top = matches!(name, "" | ".");
         let inside = |file: &str| {
-            let inner = if top {
-                file
-            } else {
-                file.strip_prefix(name)?.strip_prefix('/')?
-            };
+            let inner = if top { file } else { file.strip_prefix(name)?.strip_prefix('/')? };
             (!top || !inner.contains('/')).then(|| inner.to_owned())
         };
-        let files = self
-            .files
-            .iter()
-            .filter_map(|(key, file)| Some((inside(key)?, file.clone())))
-            .collect();
+        let files = self.files.iter().filter_map(|(key, file)| Some((inside(key)?, file.clone()))).collect();
         Self {
             source: self.source.clone(),
-            place: if top {
-                Arc::clone(&self.place)
-            } else {
-                format!("{}/{name}", self.place).into()
-            },
+            place: if top { Arc::clone(&self.place) } else { format!("{}/{name}", self.place).into() },
             revision: self.revision.clone(),
             files: Arc::new(files),
             weights: self.weights.iter().filter_map(|file| inside(file)).collect(),

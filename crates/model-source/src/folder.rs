@@ -13,9 +13,7 @@ use crate::{Source, SourceError, Wanted, wanted};
 
 /// The files of a model in `folder`.
 pub(crate) async fn resolve_folder(folder: &Path, wanted: &Wanted) -> Result<ModelFiles, SourceError> {
-    let metadata = tokio::fs::metadata(folder)
-        .await
-        .map_err(|error| not_there(folder, error))?;
+    let metadata = tokio::fs::metadata(folder).await.map_err(|error| not_there(folder, error))?;
     if !metadata.is_dir() {
         return Err(SourceError::InvalidFile {
             file: folder.display().to_string(),
@@ -27,9 +25,7 @@ pub(crate) async fn resolve_folder(folder: &Path, wanted: &Wanted) -> Result<Mod
 
 /// The files of a model whose weights are `file`.
 pub(crate) async fn resolve_file(file: &Path, wanted: &Wanted) -> Result<ModelFiles, SourceError> {
-    let metadata = tokio::fs::metadata(file)
-        .await
-        .map_err(|error| not_there(file, error))?;
+    let metadata = tokio::fs::metadata(file).await.map_err(|error| not_there(file, error))?;
     if !metadata.is_file() {
         return Err(SourceError::InvalidFile {
             file: file.display().to_string(),
@@ -58,32 +54,20 @@ async fn resolve(
     for manifest in wanted::MANIFESTS {
         if names.iter().any(|name| name == manifest) {
             let path = folder.join(manifest);
-            let content = tokio::fs::read(&path)
-                .await
-                .map_err(|e| SourceError::unreadable(&path, e))?;
-            folders.extend(wanted::subfolders(
-                manifest,
-                &content,
-                &path.display().to_string(),
-            )?);
+            let content = tokio::fs::read(&path).await.map_err(|e| SourceError::unreadable(&path, e))?;
+            folders.extend(wanted::subfolders(manifest, &content, &path.display().to_string())?);
         }
     }
     for subfolder in &folders {
         // A module without files (Normalize) may have no folder at all.
-        if tokio::fs::metadata(folder.join(subfolder))
-            .await
-            .is_ok_and(|metadata| metadata.is_dir())
-        {
+        if tokio::fs::metadata(folder.join(subfolder)).await.is_ok_and(|metadata| metadata.is_dir()) {
             names.extend(list(folder, subfolder).await?);
         }
     }
     names.sort();
     let example = |name: &str| folder.join(name).display().to_string();
-    let weights = if wanted.weights {
-        wanted::weights(&names, &folders, file, &place, example)?
-    } else {
-        Vec::new()
-    };
+    let weights =
+        if wanted.weights { wanted::weights(&names, &folders, file, &place, example)? } else { Vec::new() };
     let mut files = BTreeMap::new();
     let mut fingerprint = Sha256::new();
     let mut chosen = wanted::small_files(&names, &folders);
@@ -91,20 +75,12 @@ async fn resolve(
     chosen.sort_unstable();
     for name in chosen {
         let path = folder.join(name);
-        let metadata = tokio::fs::metadata(&path)
-            .await
-            .map_err(|e| SourceError::unreadable(&path, e))?;
-        let changed = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let metadata = tokio::fs::metadata(&path).await.map_err(|e| SourceError::unreadable(&path, e))?;
+        let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let nanos = changed.unwrap_or_default().as_nanos();
         fingerprint.update(format!("{name}\0{}\0{nanos}\n", metadata.len()));
         let label = path.display().to_string();
-        files.insert(
-            name.to_owned(),
-            ModelFile::new(label, FileData::Path(path), metadata.len()),
-        );
+        files.insert(name.to_owned(), ModelFile::new(label, FileData::Path(path), metadata.len()));
     }
     let revision = crate::hub::hex(&fingerprint.finalize()[..20]);
     let weights = weights.into_iter().map(str::to_owned).collect();
@@ -113,11 +89,7 @@ async fn resolve(
 
 /// The names of the files (and links to files) in `folder/subfolder`, with the subfolder in front.
 async fn list(folder: &Path, subfolder: &str) -> Result<Vec<String>, SourceError> {
-    let here: PathBuf = if subfolder.is_empty() {
-        folder.to_owned()
-    } else {
-        folder.join(subfolder)
-    };
+    let here: PathBuf = if subfolder.is_empty() { folder.to_owned() } else { folder.join(subfolder) };
     let unreadable = |error| SourceError::unreadable(&here, error);
     let mut entries = tokio::fs::read_dir(&here).await.map_err(unreadable)?;
     let mut names = Vec::new();
@@ -129,20 +101,13 @@ async fn list(folder: &Path, subfolder: &str) -> Result<Vec<String>, SourceError
         if entry.file_type().await.map_err(unreadable)?.is_dir() {
             continue;
         }
-        names.push(if subfolder.is_empty() {
-            name
-        } else {
-            format!("{subfolder}/{name}")
-        });
+        names.push(if subfolder.is_empty() { name } else { format!("{subfolder}/{name}") });
     }
     Ok(names)
 }
 
 fn not_there(path: &Path, error: io::Error) -> SourceError {
-    if !matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    ) {
+    if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
         return SourceError::unreadable(path, error);
     }
     let given = path.display().to_string();
@@ -156,8 +121,5 @@ fn not_there(path: &Path, error: io::Error) -> SourceError {
     } else {
         format!("; a source is {}", crate::source::FORMS)
     };
-    SourceError::NotFound {
-        path: path.to_owned(),
-        hint,
-    }
+    SourceError::NotFound { path: path.to_owned(), hint }
 }

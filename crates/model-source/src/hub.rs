@@ -50,12 +50,7 @@ pub(crate) async fn resolve(
     progress: &dyn Progress,
 ) -> Result<ModelFiles, SourceError> {
     let cache = RepoCache::new(&options.cache, &model.repo);
-    let request = Request {
-        model,
-        wanted,
-        options,
-        cache: &cache,
-    };
+    let request = Request { model, wanted, options, cache: &cache };
     let cached = match cache.commit(model.revision()).await? {
         Some(commit) => Some(request.in_cache(commit).await),
         None => None,
@@ -91,10 +86,7 @@ pub(crate) async fn resolve(
 pub fn verify_blob(path: &Path) -> Result<(), SourceError> {
     let unreadable = |error| SourceError::unreadable(path, error);
     let blob = std::fs::canonicalize(path).map_err(unreadable)?;
-    let Some(expected) = blob
-        .file_name()
-        .and_then(|name| name.to_str())
-        .filter(|name| is_sha256(name))
+    let Some(expected) = blob.file_name().and_then(|name| name.to_str()).filter(|name| is_sha256(name))
     else {
         return Ok(());
     };
@@ -119,12 +111,10 @@ pub fn verify_blob(path: &Path) -> Result<(), SourceError> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn is_sha256(text: &str) -> bool {
@@ -169,12 +159,7 @@ impl Request<'_> {
     async fn at_hub(&self, progress: &dyn Progress) -> Result<ModelFiles, SourceError> {
         let client = HubClient::new(self.options, &self.model.repo).await?;
         let mut listing = client.listing(self.model.revision()).await?;
-        let download = Download {
-            client: &client,
-            cache: self.cache,
-            options: self.options,
-            progress,
-        };
+        let download = Download { client: &client, cache: self.cache, options: self.options, progress };
         // The manifests first: they say which subfolders belong to the model.
         let manifests: Vec<String> = wanted::MANIFESTS
             .iter()
@@ -186,9 +171,7 @@ impl Request<'_> {
         let choice = self.choose(&listing, &folders)?;
         self.fetch(&download, &mut listing, &choice.names).await?;
         self.cache.write_listing(&listing).await?;
-        self.cache
-            .write_ref(self.model.revision(), &listing.commit)
-            .await?;
+        self.cache.write_ref(self.model.revision(), &listing.commit).await?;
         self.files(listing, choice).await
     }
 
@@ -213,13 +196,7 @@ impl Request<'_> {
         let unknown: Vec<&String> = missing.iter().filter(|name| !listing.is_known(name)).collect();
         let lookup = |name: &String| {
             let name = name.clone();
-            async {
-                download
-                    .client
-                    .entry(&commit, &name)
-                    .await
-                    .map(|entry| (name, entry))
-            }
+            async { download.client.entry(&commit, &name).await.map(|entry| (name, entry)) }
         };
         let found = at_once(unknown.into_iter().map(lookup).collect()).await?;
         listing.files.extend(found);
@@ -249,47 +226,31 @@ impl Request<'_> {
 
     fn choose(&self, listing: &Listing, folders: &[String]) -> Result<Choice, SourceError> {
         let names: Vec<String> = listing.files.keys().cloned().collect();
-        let mut chosen: Vec<String> = wanted::small_files(&names, folders)
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let mut chosen: Vec<String> =
+            wanted::small_files(&names, folders).into_iter().map(str::to_owned).collect();
         let mut weights = Vec::new();
         if self.wanted.weights {
-            let place = HubModel {
-                file: None,
-                ..self.model.clone()
-            }
-            .to_string();
+            let place = HubModel { file: None, ..self.model.clone() }.to_string();
             let example = |name: &str| format!("{place}:{name}");
             let file = self.model.file.as_deref();
             let found = wanted::weights(&names, folders, file, &place, example)?;
             weights.extend(found.into_iter().map(str::to_owned));
         }
         chosen.extend(weights.iter().cloned());
-        Ok(Choice {
-            names: chosen,
-            weights,
-        })
+        Ok(Choice { names: chosen, weights })
     }
 
     async fn files(&self, listing: Listing, choice: Choice) -> Result<ModelFiles, SourceError> {
         let mut files = BTreeMap::new();
         for name in choice.names {
             let path = self.cache.pointer(&listing.commit, &name);
-            let metadata = tokio::fs::metadata(&path)
-                .await
-                .map_err(|error| SourceError::unreadable(&path, error))?;
+            let metadata =
+                tokio::fs::metadata(&path).await.map_err(|error| SourceError::unreadable(&path, error))?;
             let label = self.label(&name);
             files.insert(name, ModelFile::new(label, FileData::Path(path), metadata.len()));
         }
         let source = Source::Hub(self.model.clone());
-        Ok(ModelFiles::new(
-            source,
-            self.model.to_string(),
-            listing.commit,
-            files,
-            choice.weights,
-        ))
+        Ok(ModelFiles::new(source, self.model.to_string(), listing.commit, files, choice.weights))
     }
 
     fn label(&self, name: &str) -> String {
@@ -297,10 +258,7 @@ impl Request<'_> {
     }
 
     fn offline(&self, missing: impl Into<String>) -> SourceError {
-        SourceError::Offline {
-            missing: missing.into(),
-            cache: self.options.cache.clone(),
-        }
+        SourceError::Offline { missing: missing.into(), cache: self.options.cache.clone() }
     }
 }
 
@@ -308,8 +266,5 @@ impl Request<'_> {
 async fn at_once<T>(
     futures: Vec<impl Future<Output = Result<T, SourceError>>>,
 ) -> Result<Vec<T>, SourceError> {
-    stream::iter(futures)
-        .buffer_unordered(CONCURRENT_FILES)
-        .try_collect()
-        .await
+    stream::iter(futures).buffer_unordered(CONCURRENT_FILES).try_collect().await
 }

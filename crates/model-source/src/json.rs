@@ -8,10 +8,7 @@ use crate::SourceError;
 pub(crate) fn parse<T: DeserializeOwned>(file: &str, content: &[u8]) -> Result<T, SourceError> {
     // Some tools write a byte order mark.
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
-    let invalid = |reason: String| SourceError::InvalidJson {
-        file: file.to_owned(),
-        reason,
-    };
+    let invalid = |reason: String| SourceError::InvalidJson { file: file.to_owned(), reason };
     let mut deserializer = serde_json::Deserializer::from_slice(content);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -91,9 +91,7 @@ impl FromStr for RepoId {
         for part in parts {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             if part.is_empty() || !part.chars().all(plain) {
-                return Err(invalid(
-                    "a repository is owner/name, of letters, digits, '-', '_' and '.'",
-                ));
+                return Err(invalid("a repository is owner/name, of letters, digits, '-', '_' and '.'"));
             }
             let edge = |c: char| matches!(c, '-' | '.');
             if part.starts_with(edge) || part.ends_with(edge) || part.contains("--") || part.contains("..") {
@@ -132,26 +130,23 @@ impl FromStr for Source {
                 "file" => Err(invalid("write the path alone, without file:")),
                 "http" | "https" => Err(match hub_page(rest) {
                     Some(repo) => invalid(&format!("write hf:{repo}")),
-                    None => invalid(&format!(
-                        "models are not fetched from other addresses; a source is {FORMS}"
-                    )),
+                    None => {
+                        invalid(&format!("models are not fetched from other addresses; a source is {FORMS}"))
+                    }
                 }),
                 _ => Err(invalid(&format!("unknown scheme {scheme}:; a source is {FORMS}"))),
             };
         }
         let path = PathBuf::from(given);
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .map(str::to_ascii_lowercase);
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         match extension.as_deref() {
             Some("gguf" | "safetensors") => Ok(Self::File(path)),
-            Some("bin" | "pt" | "pth" | "ckpt" | "pkl" | "pickle") => Err(invalid(
-                "pickle files are never read; convert the weights to safetensors",
-            )),
-            Some("onnx" | "h5" | "msgpack" | "tflite" | "zip" | "gz" | "tar") => Err(invalid(&format!(
-                "such a file is not supported; a source is {FORMS}"
-            ))),
+            Some("bin" | "pt" | "pth" | "ckpt" | "pkl" | "pickle") => {
+                Err(invalid("pickle files are never read; convert the weights to safetensors"))
+            }
+            Some("onnx" | "h5" | "msgpack" | "tflite" | "zip" | "gz" | "tar") => {
+                Err(invalid(&format!("such a file is not supported; a source is {FORMS}")))
+            }
             _ => Ok(Self::Folder(path)),
         }
     }
@@ -185,9 +180,7 @@ fn scheme(given: &str) -> Option<(&str, &str)> {
 /// `owner/name` of a page address such as `//huggingface.co/owner/name/tree/main`.
 fn hub_page(rest: &str) -> Option<RepoId> {
     let path = rest.strip_prefix("//")?;
-    let path = path
-        .strip_prefix("huggingface.co/")
-        .or_else(|| path.strip_prefix("hf.co/"))?;
+    let path = path.strip_prefix("huggingface.co/").or_else(|| path.strip_prefix("hf.co/"))?;
     let mut parts = path.split(['/', '?', '#']);
     format!("{}/{}", parts.next()?, parts.next()?).parse().ok()
 }
@@ -215,21 +208,13 @@ fn hub_model(given: &str, rest: &str) -> Result<HubModel, SourceError> {
     }
     if let Some(file) = file {
         if !is_relative_path(file) {
-            return Err(invalid(
-                "the file after the colon is a path inside the repository",
-            ));
+            return Err(invalid("the file after the colon is a path inside the repository"));
         }
         if !file.ends_with(".gguf") && !file.ends_with(".safetensors") {
-            return Err(invalid(
-                "the file after the colon is a .gguf or .safetensors file",
-            ));
+            return Err(invalid("the file after the colon is a .gguf or .safetensors file"));
         }
     }
-    Ok(HubModel {
-        repo,
-        revision: revision.map(str::to_owned),
-        file: file.map(str::to_owned),
-    })
+    Ok(HubModel { repo, revision: revision.map(str::to_owned), file: file.map(str::to_owned) })
 }
 
 /// Whether a name from outside may be joined to a folder: relative, forward slashes, no `.` or `..`, nothing odd.
@@ -274,8 +259,6 @@ impl Serialize for Source {
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

@@ -20,18 +20,12 @@ pub struct Wanted {
 impl Wanted {
     /// A whole model: configuration, tokenizer and weights.
     pub fn model(modality: impl Into<String>) -> Self {
-        Self {
-            modality: modality.into(),
-            weights: true,
-        }
+        Self { modality: modality.into(), weights: true }
     }
 
     /// The configuration and tokenizer alone.
     pub fn without_weights(modality: impl Into<String>) -> Self {
-        Self {
-            modality: modality.into(),
-            weights: false,
-        }
+        Self { modality: modality.into(), weights: false }
     }
 }
 
@@ -76,10 +70,7 @@ pub(crate) fn subfolders(manifest: &str, content: &[u8], file: &str) -> Result<V
         path: String,
     }
     let folders: Vec<String> = if manifest == "modules.json" {
-        crate::json::parse::<Vec<Module>>(file, content)?
-            .into_iter()
-            .map(|module| module.path)
-            .collect()
+        crate::json::parse::<Vec<Module>>(file, content)?.into_iter().map(|module| module.path).collect()
     } else {
         // Components are `"name": ["library", "class"]`; what begins with an underscore is about the pipeline, and a
         // component switched off is `[null, null]`.
@@ -87,17 +78,13 @@ pub(crate) fn subfolders(manifest: &str, content: &[u8], file: &str) -> Result<V
             .into_iter()
             .filter(|(key, value)| {
                 !key.starts_with('_')
-                    && value
-                        .as_array()
-                        .is_some_and(|pair| pair.iter().all(|v| v.is_string()))
+                    && value.as_array().is_some_and(|pair| pair.iter().all(|v| v.is_string()))
             })
             .map(|(key, _)| key)
             .collect()
     };
-    let folders: Vec<String> = folders
-        .into_iter()
-        .filter(|path| !matches!(path.as_str(), "" | "."))
-        .collect();
+    let folders: Vec<String> =
+        folders.into_iter().filter(|path| !matches!(path.as_str(), "" | ".")).collect();
     match folders.iter().find(|path| !is_relative_path(path)) {
         Some(path) => Err(SourceError::InvalidJson {
             file: file.to_owned(),
@@ -117,11 +104,7 @@ pub(crate) fn small_files<'a>(names: &'a [String], folders: &[String]) -> Vec<&'
                 && !file.ends_with(".index.json")
         }
     };
-    names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| wanted(name))
-        .collect()
+    names.iter().map(String::as_str).filter(|name| wanted(name)).collect()
 }
 
 /// The weights among `names`: of the model's top and of each of its subfolders, or the one file that was named.
@@ -136,32 +119,24 @@ pub(crate) fn weights<'a>(
 ) -> Result<Vec<&'a str>, SourceError> {
     if let Some(file) = file {
         let found = names.iter().find(|name| *name == file);
-        return found
-            .map(|name| vec![name.as_str()])
-            .ok_or_else(|| SourceError::MissingFile {
-                place: place.to_owned(),
-                file: file.to_owned(),
-                hint: offer(names),
-            });
+        return found.map(|name| vec![name.as_str()]).ok_or_else(|| SourceError::MissingFile {
+            place: place.to_owned(),
+            file: file.to_owned(),
+            hint: offer(names),
+        });
     }
     let pipeline = names.iter().any(|name| name == "model_index.json");
     let mut chosen = BTreeSet::new();
     let mut unclear: Vec<&str> = Vec::new();
     for folder in std::iter::once("").chain(folders.iter().map(String::as_str)) {
         let here = in_folder(names, folder);
-        let safetensors: Vec<&str> = here
-            .iter()
-            .copied()
-            .filter(|name| extension(name) == "safetensors")
-            .collect();
+        let safetensors: Vec<&str> =
+            here.iter().copied().filter(|name| extension(name) == "safetensors").collect();
         // A pipeline's own folder may hold the same weights once more, all in one file, for other programs.
         if safetensors.is_empty() || (folder.is_empty() && pipeline) {
             continue;
         }
-        match STEMS
-            .iter()
-            .find_map(|stem| stem_weights(names, &here, folder, stem))
-        {
+        match STEMS.iter().find_map(|stem| stem_weights(names, &here, folder, stem)) {
             Some(found) => chosen.extend(found),
             None if safetensors.len() == 1 => chosen.extend(safetensors),
             None => unclear.extend(safetensors),
@@ -171,10 +146,7 @@ pub(crate) fn weights<'a>(
         return Ok(chosen.into_iter().collect());
     }
     if unclear.is_empty() {
-        unclear = in_folder(names, "")
-            .into_iter()
-            .filter(|name| extension(name) == "gguf")
-            .collect();
+        unclear = in_folder(names, "").into_iter().filter(|name| extension(name) == "gguf").collect();
         if unclear.len() == 1 {
             return Ok(unclear);
         }
@@ -195,10 +167,7 @@ pub(crate) fn weights<'a>(
             && !name.ends_with("training_args.bin")
     };
     Err(match names.iter().find(pickle) {
-        Some(pickle) => SourceError::PickleOnly {
-            place: place.to_owned(),
-            file: pickle.clone(),
-        },
+        Some(pickle) => SourceError::PickleOnly { place: place.to_owned(), file: pickle.clone() },
         None => SourceError::MissingFile {
             place: place.to_owned(),
             file: "weights".to_owned(),
@@ -220,9 +189,7 @@ fn stem_weights<'a>(names: &'a [String], here: &[&'a str], folder: &str, stem: &
     let mut found: Vec<&str> = vec![index];
     found.extend(here.iter().filter(|name| {
         // STEM-00001-of-00002.safetensors, not STEM-fp16-00001-of-00002.safetensors
-        let middle = name
-            .strip_prefix(&shard)
-            .and_then(|rest| rest.strip_suffix(".safetensors"));
+        let middle = name.strip_prefix(&shard).and_then(|rest| rest.strip_suffix(".safetensors"));
         middle.is_some_and(|m| m.replace("-of-", "").bytes().all(|b| b.is_ascii_digit()))
     }));
     Some(found)
@@ -234,11 +201,7 @@ fn in_folder<'a>(names: &'a [String], folder: &str) -> Vec<&'a str> {
 }
 
 fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    }
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 pub(crate) fn extension(name: &str) -> &str {
@@ -253,11 +216,7 @@ fn offer(names: &[String]) -> String {
         .filter(|name| matches!(extension(name), "gguf" | "safetensors"))
         .take(8)
         .collect();
-    if found.is_empty() {
-        String::new()
-    } else {
-        format!("; it has {}", found.join(", "))
-    }
+    if found.is_empty() { String::new() } else { format!("; it has {}", found.join(", ")) }
 }
 
 #[cfg(test)]
@@ -269,11 +228,9 @@ mod tests {
     }
 
     fn pick(list: &[&str], folders: &[&str], file: Option<&str>) -> Result<Vec<String>, String> {
-        weights(&names(list), &names(folders), file, "PLACE", |name| {
-            format!("PLACE:{name}")
-        })
-        .map(|found| found.into_iter().map(str::to_owned).collect())
-        .map_err(|error| error.to_string())
+        weights(&names(list), &names(folders), file, "PLACE", |name| format!("PLACE:{name}"))
+            .map(|found| found.into_iter().map(str::to_owned).collect())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -311,10 +268,7 @@ mod tests {
             "v1-5-pruned.safetensors",
             "safety_checker/model.safetensors",
         ];
-        assert_eq!(
-            pick(&repo, &["unet"], None),
-            Ok(names(&["unet/diffusion_pytorch_model.safetensors"]))
-        );
+        assert_eq!(pick(&repo, &["unet"], None), Ok(names(&["unet/diffusion_pytorch_model.safetensors"])));
     }
 
     #[test]
@@ -333,12 +287,7 @@ mod tests {
 
     #[test]
     fn pickle_is_refused_by_name() {
-        let error = pick(
-            &["config.json", "training_args.bin", "pytorch_model.bin"],
-            &[],
-            None,
-        )
-        .unwrap_err();
+        let error = pick(&["config.json", "training_args.bin", "pytorch_model.bin"], &[], None).unwrap_err();
         assert!(
             error.contains("pytorch_model.bin") && error.contains("convert them to safetensors"),
             "{error}"
@@ -350,20 +299,12 @@ mod tests {
     #[test]
     fn manifests_name_the_subfolders() {
         let modules = br#"[{"idx":0,"name":"0","path":"","type":"T"},{"path":"1_Pooling","type":"P"}]"#;
-        assert_eq!(
-            subfolders("modules.json", modules, "modules.json").unwrap(),
-            ["1_Pooling"]
-        );
+        assert_eq!(subfolders("modules.json", modules, "modules.json").unwrap(), ["1_Pooling"]);
         let index =
             br#"{"_class_name":"P","unet":["diffusers","U"],"image_encoder":[null,null],"flag":true}"#;
-        assert_eq!(
-            subfolders("model_index.json", index, "model_index.json").unwrap(),
-            ["unet"]
-        );
+        assert_eq!(subfolders("model_index.json", index, "model_index.json").unwrap(), ["unet"]);
         let escape = br#"[{"path":"../../etc"}]"#;
-        let error = subfolders("modules.json", escape, "modules.json")
-            .unwrap_err()
-            .to_string();
+        let error = subfolders("modules.json", escape, "modules.json").unwrap_err().to_string();
         assert!(error.contains("leads out of the model's folder"), "{error}");
     }
 
@@ -378,9 +319,6 @@ mod tests {
             "tokenizer.json",
         ]);
         let folders = names(&["1_Pooling"]);
-        assert_eq!(
-            small_files(&repo, &folders),
-            ["config.json", "1_Pooling/config.json", "tokenizer.json"]
-        );
+        assert_eq!(small_files(&repo, &folders), ["config.json", "1_Pooling/config.json", "tokenizer.json"]);
     }
 }

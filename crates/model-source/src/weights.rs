@@ -134,21 +134,13 @@ impl Weights {
     /// Bytes of all tensors.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.0
-            .files
-            .iter()
-            .map(|file| file.metadata.data_len() as u64)
-            .sum()
+        self.0.files.iter().map(|file| file.metadata.data_len() as u64).sum()
     }
 
     /// The free-form entry `key` of the headers' `__metadata__`.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.0
-            .files
-            .iter()
-            .find_map(|file| file.metadata.metadata().as_ref()?.get(key))
-            .map(String::as_str)
+        self.0.files.iter().find_map(|file| file.metadata.metadata().as_ref()?.get(key)).map(String::as_str)
     }
 
     /// A tensor as it is stored, without copying.
@@ -160,11 +152,7 @@ impl Weights {
         let (begin, end) = info.data_offsets;
         // The header's check has shown that these lie within the file.
         let bytes = &file.bytes.as_slice()[file.start..][begin..end];
-        Ok(StoredTensor {
-            dtype: info.dtype,
-            shape: &info.shape,
-            bytes,
-        })
+        Ok(StoredTensor { dtype: info.dtype, shape: &info.shape, bytes })
     }
 
     /// A tensor of the expected shape and number type, as it is stored.
@@ -179,11 +167,7 @@ impl Weights {
     ) -> Result<StoredTensor<'_>, SourceError> {
         self.check_shape(name, shape)?;
         let tensor = self.tensor(name)?;
-        if tensor.dtype == dtype {
-            Ok(tensor)
-        } else {
-            Err(self.dtype_mismatch(name, tensor.dtype))
-        }
+        if tensor.dtype == dtype { Ok(tensor) } else { Err(self.dtype_mismatch(name, tensor.dtype)) }
     }
 
     /// A tensor on a device, converted to `dtype`.
@@ -224,9 +208,7 @@ impl Weights {
     /// # Errors
     /// [`SourceError::MissingTensor`] if it exists under none.
     pub fn prefix<'p>(&self, prefixes: &[&'p str], probe: &str) -> Result<&'p str, SourceError> {
-        let found = prefixes
-            .iter()
-            .find(|prefix| self.contains(&format!("{prefix}{probe}")));
+        let found = prefixes.iter().find(|prefix| self.contains(&format!("{prefix}{probe}")));
         found.copied().ok_or_else(|| self.missing(probe))
     }
 
@@ -234,12 +216,7 @@ impl Weights {
     #[must_use]
     pub fn dtype(&self) -> DType {
         let mut bytes: BTreeMap<&'static str, (usize, DType)> = BTreeMap::new();
-        for info in self
-            .0
-            .files
-            .iter()
-            .flat_map(|file| file.metadata.tensors().into_values())
-        {
+        for info in self.0.files.iter().flat_map(|file| file.metadata.tensors().into_values()) {
             if let Ok(dtype) = DType::try_from(info.dtype)
                 && dtype.is_float()
             {
@@ -247,10 +224,7 @@ impl Weights {
                     info.data_offsets.1 - info.data_offsets.0;
             }
         }
-        bytes
-            .into_values()
-            .max_by_key(|(bytes, _)| *bytes)
-            .map_or(DType::F32, |(_, dtype)| dtype)
+        bytes.into_values().max_by_key(|(bytes, _)| *bytes).map_or(DType::F32, |(_, dtype)| dtype)
     }
 
     /// A variable builder of the tensor library over these weights, converting to `dtype`. Its errors are the messages of
@@ -262,41 +236,24 @@ impl Weights {
 
     fn find(&self, name: &str) -> Result<(&OpenFile, &TensorInfo), SourceError> {
         let file = self.0.tensors.get(name).map(|number| &self.0.files[*number]);
-        file.and_then(|file| Some((file, file.metadata.info(name)?)))
-            .ok_or_else(|| self.missing(name))
+        file.and_then(|file| Some((file, file.metadata.info(name)?))).ok_or_else(|| self.missing(name))
     }
 
     fn missing(&self, name: &str) -> SourceError {
-        let file = self
-            .0
-            .files
-            .first()
-            .map_or_else(String::new, |file| file.label.clone());
-        SourceError::MissingTensor {
-            file,
-            tensor: name.to_owned(),
-        }
+        let file = self.0.files.first().map_or_else(String::new, |file| file.label.clone());
+        SourceError::MissingTensor { file, tensor: name.to_owned() }
     }
 
     fn dtype_mismatch(&self, name: &str, found: StoredDtype) -> SourceError {
-        let file = self
-            .find(name)
-            .map_or_else(|_| String::new(), |(file, _)| file.label.clone());
-        SourceError::DtypeMismatch {
-            file,
-            tensor: name.to_owned(),
-            found: format!("{found:?}"),
-        }
+        let file = self.find(name).map_or_else(|_| String::new(), |(file, _)| file.label.clone());
+        SourceError::DtypeMismatch { file, tensor: name.to_owned(), found: format!("{found:?}") }
     }
 }
 
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<&str> = self.0.files.iter().map(|file| file.label.as_str()).collect();
-        f.debug_struct("Weights")
-            .field("files", &files)
-            .field("tensors", &self.0.tensors.len())
-            .finish()
+        f.debug_struct("Weights").field("files", &files).field("tensors", &self.0.tensors.len()).finish()
     }
 }
 
@@ -308,15 +265,9 @@ fn check_shards(index: &ModelFile, files: &ModelFiles) -> Result<(), SourceError
     }
     let map: Index = crate::json::parse(index.label(), &index.read()?)?;
     let ends_with = |file: &ModelFile, shard: &str| {
-        file.label()
-            .strip_suffix(shard)
-            .is_some_and(|rest| rest.ends_with(['/', '\\']))
+        file.label().strip_suffix(shard).is_some_and(|rest| rest.ends_with(['/', '\\']))
     };
-    match map
-        .weight_map
-        .values()
-        .find(|shard| !files.weight_files().any(|file| ends_with(file, shard)))
-    {
+    match map.weight_map.values().find(|shard| !files.weight_files().any(|file| ends_with(file, shard))) {
         None => Ok(()),
         Some(shard) => Err(SourceError::MissingFile {
             place: files.place().to_owned(),
@@ -335,20 +286,11 @@ fn open_file(file: &ModelFile) -> Result<OpenFile, SourceError> {
 }
 
 fn map(path: &Path) -> Result<Bytes, SourceError> {
-    mmap::map(path)
-        .map(Bytes::Mapped)
-        .map_err(|error| SourceError::unreadable(path, error))
+    mmap::map(path).map(Bytes::Mapped).map_err(|error| SourceError::unreadable(path, error))
 }
 
 fn open_bytes(label: String, bytes: Bytes) -> Result<OpenFile, SourceError> {
-    let (start, metadata) = header::check(bytes.as_slice()).map_err(|reason| SourceError::InvalidFile {
-        file: label.clone(),
-        reason,
-    })?;
-    Ok(OpenFile {
-        label,
-        bytes,
-        start,
-        metadata,
-    })
+    let (start, metadata) = header::check(bytes.as_slice())
+        .map_err(|reason| SourceError::InvalidFile { file: label.clone(), reason })?;
+    Ok(OpenFile { label, bytes, start, metadata })
 }

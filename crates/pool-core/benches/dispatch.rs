@@ -3,12 +3,7 @@
 //! `callers/N`: N tasks, each submitting a job and awaiting its end, on and through the compute lanes of two runtime
 //! threads. Coalescing, deadlines, admission, metrics handles and spans are in place as they are in service; every
 //! request is different. `dispatch`: queue, worker and reply without the hop to a compute thread.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,10 +57,7 @@ impl Loader for NoopLoader {
     }
 
     fn prepare(&self, _: &u64) -> Result<Prepared<()>, ModelError> {
-        Ok(Prepared {
-            value: (),
-            cost: Cost::new(1, 8),
-        })
+        Ok(Prepared { value: (), cost: Cost::new(1, 8) })
     }
 }
 
@@ -120,11 +112,7 @@ async fn quantiles(group: &Group<Noop>) -> [Duration; 3] {
     for _ in 0..50_000 {
         let request = NEXT.fetch_add(1, Ordering::Relaxed);
         let start = Instant::now();
-        group
-            .try_submit(request, JobOptions::default())
-            .unwrap()
-            .await
-            .unwrap();
+        group.try_submit(request, JobOptions::default()).unwrap().await.unwrap();
         times.push(start.elapsed());
     }
     times.sort_unstable();
@@ -132,11 +120,7 @@ async fn quantiles(group: &Group<Noop>) -> [Duration; 3] {
 }
 
 fn bench(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let lanes = runtime.block_on(group(None));
     let mut callers = criterion.benchmark_group("callers");
     callers.throughput(Throughput::Elements(1));
@@ -146,17 +130,11 @@ fn bench(criterion: &mut Criterion) {
         });
     }
     callers.finish();
-    let [p50, p90, p99] = runtime.block_on(async {
-        tokio::spawn(async move { quantiles(&lanes).await })
-            .await
-            .unwrap()
-    });
+    let [p50, p90, p99] =
+        runtime.block_on(async { tokio::spawn(async move { quantiles(&lanes).await }).await.unwrap() });
     eprintln!("one caller through the lanes: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}");
 
-    let single = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let single = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let here = single.block_on(group(Some(Arc::new(Here))));
     let mut dispatch = criterion.benchmark_group("dispatch");
     dispatch.throughput(Throughput::Elements(1));

@@ -121,17 +121,11 @@ pub struct Room {
 
 impl Room {
     /// No room at all.
-    pub const NONE: Self = Self {
-        jobs: 0,
-        tokens: Tokens::ZERO,
-    };
+    pub const NONE: Self = Self { jobs: 0, tokens: Tokens::ZERO };
 
     /// Room for so many jobs of any size.
     pub const fn jobs(jobs: usize) -> Self {
-        Self {
-            jobs,
-            tokens: Tokens::MAX,
-        }
+        Self { jobs, tokens: Tokens::MAX }
     }
 
     /// Room for so many jobs of so many tokens in all.
@@ -237,13 +231,7 @@ pub struct Step<M: Model> {
 impl<M: Model> Step<M> {
     pub(crate) fn new(joined: Vec<JobView<M>>, left: Vec<JobId>, paused: HashSet<JobId>) -> Self {
         let finished = Vec::with_capacity(joined.len());
-        Self {
-            joined,
-            left,
-            paused,
-            finished,
-            events: Vec::new(),
-        }
+        Self { joined, left, paused, finished, events: Vec::new() }
     }
 
     /// Takes the jobs that join with this step, in queue order. Each stays active until it is finished or leaves.

@@ -2,13 +2,7 @@
 //!
 //! `cargo test -p pool-core --features shuttle --test explore`. The explorer models no time: whatever has a deadline may
 //! expire at any moment, which is how expiry is explored here.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 extern crate shuttle_tokio as tokio;
 
@@ -34,13 +28,7 @@ struct Ask {
 }
 
 fn ask(id: u32) -> Ask {
-    Ask {
-        id,
-        steps: 1 + id % 2,
-        events: false,
-        panics: false,
-        in_lane: id % 2 == 1,
-    }
+    Ask { id, steps: 1 + id % 2, events: false, panics: false, in_lane: id % 2 == 1 }
 }
 
 #[derive(Debug)]
@@ -68,19 +56,11 @@ impl Model for Scripted {
         }
         for job in step.take_joined() {
             assert!(job.prepared().is_some());
-            assert!(
-                self.active.insert(job.id(), (*job.request(), 0)).is_none(),
-                "a job joins once"
-            );
+            assert!(self.active.insert(job.id(), (*job.request(), 0)).is_none(), "a job joins once");
         }
         assert!(self.active.len() <= 2, "the room is kept");
         assert!(!self.active.values().any(|(ask, _)| ask.panics), "told to");
-        let jobs: Vec<JobId> = self
-            .active
-            .keys()
-            .copied()
-            .filter(|job| !step.is_paused(*job))
-            .collect();
+        let jobs: Vec<JobId> = self.active.keys().copied().filter(|job| !step.is_paused(*job)).collect();
         for job in jobs {
             let (ask, done) = self.active.get_mut(&job).unwrap();
             *done += 1;
@@ -106,46 +86,30 @@ impl Loader for ScriptedLoader {
     type Model = Scripted;
 
     fn footprint(&self) -> Result<Footprint, LoadError> {
-        Ok(Footprint {
-            weights: Bytes(100),
-            working_set: Bytes(10),
-        })
+        Ok(Footprint { weights: Bytes(100), working_set: Bytes(10) })
     }
 
     fn load(&self) -> Result<Scripted, LoadError> {
-        let failed = self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let failed =
+            self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match failed {
             Ok(_) => Err(LoadError::new("told to fail")),
-            Err(_) => Ok(Scripted {
-                active: BTreeMap::new(),
-            }),
+            Err(_) => Ok(Scripted { active: BTreeMap::new() }),
         }
     }
 
     fn prepare(&self, request: &Ask) -> Result<Prepared<()>, ModelError> {
-        Ok(Prepared {
-            value: (),
-            cost: Scripted::estimate(request),
-        })
+        Ok(Prepared { value: (), cost: Scripted::estimate(request) })
     }
 
     fn preparation(&self, estimate: Cost) -> Preparation {
-        if estimate.tokens.get() % 2 == 1 {
-            Preparation::Lane
-        } else {
-            Preparation::Inline
-        }
+        if estimate.tokens.get() % 2 == 1 { Preparation::Lane } else { Preparation::Inline }
     }
 }
 
 async fn world(failures: usize, configure: impl FnOnce(&mut GroupConfig)) -> (Engine, Group<Scripted>) {
     // The explorer lets every timer fire at once, so the watch over overdue steps is off.
-    let lanes = LanesConfig {
-        unresponsive_after: Duration::MAX,
-        ..LanesConfig::default()
-    };
+    let lanes = LanesConfig { unresponsive_after: Duration::MAX, ..LanesConfig::default() };
     let engine = Engine::builder()
         .memory_limit(Bytes(1 << 20))
         .lanes(lanes)
@@ -155,15 +119,7 @@ async fn world(failures: usize, configure: impl FnOnce(&mut GroupConfig)) -> (En
     let mut config = GroupConfig::new("scripted");
     config.first_backoff = Duration::ZERO;
     configure(&mut config);
-    let group = engine
-        .add(
-            config,
-            ScriptedLoader {
-                failures: AtomicUsize::new(failures),
-            },
-        )
-        .await
-        .unwrap();
+    let group = engine.add(config, ScriptedLoader { failures: AtomicUsize::new(failures) }).await.unwrap();
     (engine, group)
 }
 
@@ -202,23 +158,9 @@ impl Seen {
     /// The engine's account equals the callers': a dropped ticket counts as cancelled, or as whatever its job had come to
     /// a moment before.
     fn assert_equals(&self, report: &DrainReport) {
-        let Counts {
-            accepted,
-            completed,
-            cancelled,
-            expired,
-            failed,
-            refused,
-        } = report.total;
-        assert_eq!(
-            accepted,
-            completed + cancelled + expired + failed,
-            "every accepted job has one end"
-        );
-        assert_eq!(
-            accepted,
-            self.completed + self.expired + self.failed + self.dropped
-        );
+        let Counts { accepted, completed, cancelled, expired, failed, refused } = report.total;
+        assert_eq!(accepted, completed + cancelled + expired + failed, "every accepted job has one end");
+        assert_eq!(accepted, self.completed + self.expired + self.failed + self.dropped);
         assert_eq!(refused, self.refused);
         assert!(completed >= self.completed && completed <= self.completed + self.dropped);
         assert!(expired >= self.expired && failed >= self.failed && cancelled <= self.dropped);
@@ -292,11 +234,7 @@ fn a_drain_that_comes_at_any_moment_loses_nothing() {
             let seen = one.await.unwrap().add(other.await.unwrap());
             // What was refused after the report was made is not in it.
             let late = seen.refused - report.total.refused;
-            Seen {
-                refused: seen.refused - late,
-                ..seen
-            }
-            .assert_equals(&report);
+            Seen { refused: seen.refused - late, ..seen }.assert_equals(&report);
         })
     });
 }
@@ -328,15 +266,7 @@ fn a_panic_costs_nobody_but_the_job_that_panics() {
         spawn(async {
             let (engine, group) = world(0, |_| {}).await;
             let one = tokio::spawn(caller(group.clone(), 0));
-            let killer = group
-                .try_submit(
-                    Ask {
-                        panics: true,
-                        ..ask(50)
-                    },
-                    JobOptions::default(),
-                )
-                .unwrap();
+            let killer = group.try_submit(Ask { panics: true, ..ask(50) }, JobOptions::default()).unwrap();
             assert!(matches!(killer.await, Err(Error::Crashed { .. })));
             let mut seen = one.await.unwrap();
             assert_eq!(seen.failed + seen.refused, 0, "jobs beside it are run again");
@@ -385,14 +315,9 @@ fn events_arrive_in_order_however_slowly_they_are_read() {
         spawn(async {
             let (engine, group) =
                 world(0, |config| config.stall_limit = Duration::from_secs(400 * 86_400)).await;
-            let speaks = Ask {
-                events: true,
-                steps: 4,
-                ..ask(2)
-            };
-            let (ticket, mut events) = group
-                .try_submit_streaming(speaks, JobOptions::default(), 1.try_into().unwrap())
-                .unwrap();
+            let speaks = Ask { events: true, steps: 4, ..ask(2) };
+            let (ticket, mut events) =
+                group.try_submit_streaming(speaks, JobOptions::default(), 1.try_into().unwrap()).unwrap();
             let reader = tokio::spawn(async move {
                 let mut heard = Vec::new();
                 while let Some(event) = events.recv().await {

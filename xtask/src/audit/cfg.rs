@@ -11,15 +11,8 @@ pub(crate) fn is_test_only(attributes: &[Attribute]) -> bool {
                 .is_ok_and(|predicate| outside_tests(&predicate) == Some(false));
         }
         // `#[test]`, `#[tokio::test]`, `#[rstest]` and the like. `cfg_attr(..., test)` cannot be told, so it counts not.
-        let last = attribute
-            .path()
-            .segments
-            .last()
-            .map(|segment| segment.ident.to_string());
-        matches!(
-            last.as_deref(),
-            Some("test" | "bench" | "rstest" | "test_case" | "quickcheck")
-        )
+        let last = attribute.path().segments.last().map(|segment| segment.ident.to_string());
+        matches!(last.as_deref(), Some("test" | "bench" | "rstest" | "test_case" | "quickcheck"))
     })
 }
 
@@ -29,9 +22,7 @@ fn outside_tests(predicate: &Meta) -> Option<bool> {
         return if path.is_ident("test") { Some(false) } else { None };
     }
     let Meta::List(list) = predicate else { return None };
-    let inner = list
-        .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
-        .ok()?;
+    let inner = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
     let values: Vec<Option<bool>> = inner.iter().map(outside_tests).collect();
     if list.path.is_ident("not") {
         values.first().copied().flatten().map(|value| !value)

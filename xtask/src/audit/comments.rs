@@ -67,10 +67,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            bytes: text.as_bytes(),
-            at: 0,
-        }
+        Self { bytes: text.as_bytes(), at: 0 }
     }
 
     fn peek(&self, ahead: usize) -> u8 {
@@ -148,11 +145,7 @@ impl<'a> Scanner<'a> {
             0xe0..0xf0 => 3,
             _ => 4,
         };
-        self.at += if self.peek(1 + width) == b'\'' {
-            width + 2
-        } else {
-            1
-        };
+        self.at += if self.peek(1 + width) == b'\'' { width + 2 } else { 1 };
     }
 }
 
@@ -199,11 +192,7 @@ impl Scanner<'_> {
     /// At the `r` of `br` or `cr`.
     fn is_string_prefix(&self) -> bool {
         let before = |back: usize| {
-            self.at
-                .checked_sub(back)
-                .and_then(|at| self.bytes.get(at))
-                .copied()
-                .unwrap_or(b' ')
+            self.at.checked_sub(back).and_then(|at| self.bytes.get(at)).copied().unwrap_or(b' ')
         };
         let starts_word = !(before(2).is_ascii_alphanumeric() || before(2) == b'_' || before(2) >= 0x80);
         matches!(before(1), b'b' | b'c') && starts_word
@@ -217,14 +206,7 @@ mod tests {
     fn found(text: &str) -> Vec<(usize, usize, String, bool)> {
         line_comments(text)
             .into_iter()
-            .map(|comment| {
-                (
-                    comment.position.line,
-                    comment.position.column,
-                    comment.text,
-                    comment.alone,
-                )
-            })
+            .map(|comment| (comment.position.line, comment.position.column, comment.text, comment.alone))
             .collect()
     }
 
@@ -257,16 +239,7 @@ mod tests {
 
     #[test]
     fn unfinished_texts_end() {
-        for text in [
-            "\"",
-            "'",
-            "'\\",
-            "r#\"",
-            "/* /*",
-            "//",
-            "br##\"x\"#",
-            "'\u{1f600}",
-        ] {
+        for text in ["\"", "'", "'\\", "r#\"", "/* /*", "//", "br##\"x\"#", "'\u{1f600}"] {
             let _ = found(text);
             let _ = deeper_than(text, 1);
         }

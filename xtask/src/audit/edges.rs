@@ -68,58 +68,23 @@ struct Door {
 }
 
 const DOORS: [Door; 9] = [
-    Door {
-        outside: "candle-",
-        admits: may_hold_tensors,
-        why: "this crate holds no tensor library",
-    },
-    Door {
-        outside: "ndarray",
-        admits: may_hold_tensors,
-        why: "this crate holds no tensor library",
-    },
-    Door {
-        outside: "ort",
-        admits: may_hold_tensors,
-        why: "this crate holds no tensor library",
-    },
-    Door {
-        outside: "tch",
-        admits: may_hold_tensors,
-        why: "this crate holds no tensor library",
-    },
+    Door { outside: "candle-", admits: may_hold_tensors, why: "this crate holds no tensor library" },
+    Door { outside: "ndarray", admits: may_hold_tensors, why: "this crate holds no tensor library" },
+    Door { outside: "ort", admits: may_hold_tensors, why: "this crate holds no tensor library" },
+    Door { outside: "tch", admits: may_hold_tensors, why: "this crate holds no tensor library" },
     Door {
         outside: "anyhow",
         admits: |krate, table| table == Table::Dev || matches!(krate, "candlepool" | "e2e" | "xtask"),
         why: "only the binary, xtask and tests use anyhow; a library has an error type of its own",
     },
-    Door {
-        outside: "axum",
-        admits: may_serve_http,
-        why: "only candlepool serves HTTP",
-    },
-    Door {
-        outside: "actix-web",
-        admits: may_serve_http,
-        why: "only candlepool serves HTTP",
-    },
-    Door {
-        outside: "hyper",
-        admits: may_serve_http,
-        why: "only candlepool serves HTTP",
-    },
-    Door {
-        outside: "warp",
-        admits: may_serve_http,
-        why: "only candlepool serves HTTP",
-    },
+    Door { outside: "axum", admits: may_serve_http, why: "only candlepool serves HTTP" },
+    Door { outside: "actix-web", admits: may_serve_http, why: "only candlepool serves HTTP" },
+    Door { outside: "hyper", admits: may_serve_http, why: "only candlepool serves HTTP" },
+    Door { outside: "warp", admits: may_serve_http, why: "only candlepool serves HTTP" },
 ];
 
 fn may_hold_tensors(krate: &str, _: Table) -> bool {
-    !matches!(
-        krate,
-        "builtin-models" | "chat-realtime" | "imaging" | "kernels" | "pool-core"
-    )
+    !matches!(krate, "builtin-models" | "chat-realtime" | "imaging" | "kernels" | "pool-core")
 }
 
 fn may_serve_http(krate: &str, table: Table) -> bool {
@@ -138,10 +103,7 @@ pub(crate) fn check<'m>(
             continue;
         };
         let Some(allowed) = allowed(&package.name) else {
-            let position = manifest
-                .package
-                .as_ref()
-                .map_or(Position::START, |(_, position)| *position);
+            let position = manifest.package.as_ref().map_or(Position::START, |(_, position)| *position);
             let message = format!("the crates table does not know `{}`", package.name);
             findings.push(
                 Finding::error(Rule::CrateEdge, &manifest.relative, position, message)
@@ -202,14 +164,9 @@ fn list(krate: &str, allowed: &[&str]) -> String {
 
 /// Where the manifest names the dependency.
 fn place(manifest: &Manifest, edge: &Edge) -> Position {
-    let mut named = manifest
-        .dependencies
-        .iter()
-        .filter(|dependency| dependency.key == edge.key);
+    let mut named = manifest.dependencies.iter().filter(|dependency| dependency.key == edge.key);
     let exact = named.clone().find(|dependency| dependency.table == edge.table);
-    exact
-        .or_else(|| named.next())
-        .map_or(Position::START, |dependency| dependency.position)
+    exact.or_else(|| named.next()).map_or(Position::START, |dependency| dependency.position)
 }
 
 #[cfg(test)]
@@ -219,11 +176,8 @@ mod tests {
     /// The findings for one package with the given dependencies.
     fn findings(package: &str, manifest: &str, edges: &[(&str, Table)]) -> Vec<(usize, String)> {
         let manifest = Manifest::parse("Cargo.toml", manifest).unwrap();
-        let edges = edges.iter().map(|(to, table)| Edge {
-            to: (*to).into(),
-            key: (*to).into(),
-            table: *table,
-        });
+        let edges =
+            edges.iter().map(|(to, table)| Edge { to: (*to).into(), key: (*to).into(), table: *table });
         let packages = [Package {
             name: package.into(),
             manifest_path: "Cargo.toml".into(),
@@ -242,11 +196,7 @@ mod tests {
         let found = findings(
             "text-embedding",
             manifest,
-            &[
-                ("nn", Table::Normal),
-                ("text-to-text", Table::Normal),
-                ("candlepool", Table::Dev),
-            ],
+            &[("nn", Table::Normal), ("text-to-text", Table::Normal), ("candlepool", Table::Dev)],
         );
         assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 7]);
     }

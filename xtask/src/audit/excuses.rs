@@ -32,17 +32,11 @@ pub(crate) fn read(file: &str, text: &str, skipped: &[(usize, usize)]) -> (Vec<E
             continue;
         };
         let line = comment.position.line;
-        if skipped
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&line))
-        {
+        if skipped.iter().any(|(first, last)| (*first..=*last).contains(&line)) {
             continue;
         }
         let wrong = |message: String| Finding::error(Rule::Excuse, file, comment.position, message);
-        let parsed = words
-            .trim()
-            .strip_prefix("allow(")
-            .and_then(|rest| rest.split_once(')'));
+        let parsed = words.trim().strip_prefix("allow(").and_then(|rest| rest.split_once(')'));
         let Some((name, reason)) = parsed else {
             findings.push(wrong(format!(
                 "`audit:{words}` is no excuse: it is not of the form `allow(rule) reason`"
@@ -52,15 +46,9 @@ pub(crate) fn read(file: &str, text: &str, skipped: &[(usize, usize)]) -> (Vec<E
         match Rule::named(name.trim()) {
             None => findings.push(wrong(format!("there is no rule `{}`", name.trim()))),
             Some(rule) if !rule.excusable() => {
-                let allowed: Vec<&str> = Rule::ALL
-                    .iter()
-                    .filter(|rule| rule.excusable())
-                    .map(|rule| rule.name())
-                    .collect();
-                findings.push(wrong(format!(
-                    "`{rule}` may not be excused, only {}",
-                    allowed.join(", ")
-                )));
+                let allowed: Vec<&str> =
+                    Rule::ALL.iter().filter(|rule| rule.excusable()).map(|rule| rule.name()).collect();
+                findings.push(wrong(format!("`{rule}` may not be excused, only {}", allowed.join(", "))));
             }
             Some(rule) if !reason.chars().any(char::is_alphanumeric) => {
                 findings.push(wrong(format!("the excuse for `{rule}` gives no reason")));
@@ -70,10 +58,7 @@ pub(crate) fn read(file: &str, text: &str, skipped: &[(usize, usize)]) -> (Vec<E
                 if comment.alone {
                     // It speaks for the next line that is not a comment by itself.
                     target += 1;
-                    while comments
-                        .iter()
-                        .any(|other| other.alone && other.position.line == target)
-                    {
+                    while comments.iter().any(|other| other.alone && other.position.line == target) {
                         target += 1;
                     }
                 }
@@ -129,12 +114,7 @@ pub(crate) fn check_pins(excuses: &[Excuse], pins: &str) -> Vec<Finding> {
         Err(error) => {
             let offset = error.span().map_or(0, |span| span.start);
             let message = format!("not a table of rules and numbers: {}", error.message());
-            return vec![Finding::error(
-                Rule::ParseError,
-                PINS,
-                Position::at(pins, offset),
-                message,
-            )];
+            return vec![Finding::error(Rule::ParseError, PINS, Position::at(pins, offset), message)];
         }
     };
     let mut findings = Vec::new();
@@ -184,10 +164,7 @@ mod tests {
         ];
         let (left, excused) = apply(findings, &mut excuses);
         assert_eq!(excused, 2);
-        assert_eq!(
-            left,
-            [finding(Rule::UnboundedChannel, 1), finding(Rule::DetachedTask, 7)]
-        );
+        assert_eq!(left, [finding(Rule::UnboundedChannel, 1), finding(Rule::DetachedTask, 7)]);
         let unused = unused(&excuses, false);
         assert_eq!(unused.len(), 1);
         assert_eq!(unused[0].position.line, 5);
@@ -206,11 +183,7 @@ mod tests {
             assert!(excuses.is_empty(), "{text}");
             assert_eq!(wrong.len(), 1, "{text}");
         }
-        let (_, wrong) = read(
-            "a.rs",
-            "let s = \"// audit: allow(block-on) x\"; // audited elsewhere",
-            &[],
-        );
+        let (_, wrong) = read("a.rs", "let s = \"// audit: allow(block-on) x\"; // audited elsewhere", &[]);
         assert!(wrong.is_empty());
         let (_, wrong) = read("a.rs", "\n// audit: allow(block-on) x", &[(1, 3)]);
         assert!(wrong.is_empty());

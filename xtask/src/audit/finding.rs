@@ -163,20 +163,14 @@ impl Position {
     /// Where a span begins.
     pub(crate) fn of(span: proc_macro2::Span) -> Self {
         let start = span.start();
-        Self {
-            line: start.line.max(1),
-            column: start.column + 1,
-        }
+        Self { line: start.line.max(1), column: start.column + 1 }
     }
 
     /// The position of a byte offset in a text.
     pub(crate) fn at(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }
 
@@ -234,10 +228,7 @@ mod tests {
     #[test]
     fn columns_count_characters() {
         let text = "a\nééx";
-        assert_eq!(
-            Position::at(text, text.len() - 1),
-            Position { line: 2, column: 3 }
-        );
+        assert_eq!(Position::at(text, text.len() - 1), Position { line: 2, column: 3 });
         assert_eq!(Position::at(text, 0), Position::START);
     }
 }

@@ -41,10 +41,7 @@ pub(crate) fn parse(tokens: TokenStream) -> Body {
 }
 
 fn is_verbatim(statement: &Stmt) -> bool {
-    matches!(
-        statement,
-        Stmt::Item(Item::Verbatim(_)) | Stmt::Expr(Expr::Verbatim(_), _)
-    )
+    matches!(statement, Stmt::Item(Item::Verbatim(_)) | Stmt::Expr(Expr::Verbatim(_), _))
 }
 
 /// Cuts tokens at `,`, `;` and `=>` and parses each piece by itself.
@@ -218,10 +215,7 @@ mod tests {
 
     fn bodies(rules: &str) -> Vec<String> {
         let tokens: TokenStream = rules.parse().unwrap();
-        rules_bodies(&tokens)
-            .into_iter()
-            .map(|body| body.to_string())
-            .collect()
+        rules_bodies(&tokens).into_iter().map(|body| body.to_string()).collect()
     }
 
     #[test]
@@ -230,10 +224,7 @@ mod tests {
             bodies("($($x:expr),* $(,)?) => { f($($x),*); $crate::g($x) }; () => { 1 }"),
             ["f (fragment_x) ; crate :: g (fragment_x)", "1"]
         );
-        assert_eq!(
-            bodies("($v:vis fn $n:ident $b:block) => { $v fn $n() $b }"),
-            ["fn fragment_n () { }"]
-        );
+        assert_eq!(bodies("($v:vis fn $n:ident $b:block) => { $v fn $n() $b }"), ["fn fragment_n () { }"]);
     }
 
     #[test]
@@ -242,22 +233,15 @@ mod tests {
             "biased; Some(x) = rx.recv(), if ready => { use_it(x) } _ = &mut fut => done(), else => break"
                 .parse()
                 .unwrap();
-        let Body::Pieces(pieces) = parse(tokens) else {
-            panic!("not pieces")
-        };
-        let expressions = pieces
-            .iter()
-            .filter(|piece| matches!(piece, Piece::Expression(_)))
-            .count();
+        let Body::Pieces(pieces) = parse(tokens) else { panic!("not pieces") };
+        let expressions = pieces.iter().filter(|piece| matches!(piece, Piece::Expression(_))).count();
         // `biased`, both futures, the block, `done()` and `break`; `if ready` and `else` are only scanned.
         assert_eq!((pieces.len(), expressions), (8, 6));
     }
 
     #[test]
     fn items_inside_cfg_if_are_found() {
-        let tokens: TokenStream = "if #[cfg(unix)] { mod a; use b::c; } else { fn d() {} }"
-            .parse()
-            .unwrap();
+        let tokens: TokenStream = "if #[cfg(unix)] { mod a; use b::c; } else { fn d() {} }".parse().unwrap();
         assert_eq!(items_within(&tokens).len(), 3);
     }
 }

@@ -70,18 +70,10 @@ impl Manifest {
     pub(crate) fn parse(relative: &str, text: &str) -> Result<Self, Finding> {
         let document = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            Finding::error(
-                Rule::ParseError,
-                relative,
-                Position::at(text, offset),
-                error.message().to_owned(),
-            )
+            Finding::error(Rule::ParseError, relative, Position::at(text, offset), error.message().to_owned())
         })?;
         let document = document.get_ref();
-        let mut manifest = Self {
-            relative: relative.to_owned(),
-            ..Self::default()
-        };
+        let mut manifest = Self { relative: relative.to_owned(), ..Self::default() };
         if let Some(package) = table(document, "package").or_else(|| table(document, "project")) {
             manifest.package = entry(package, "name").and_then(|(key, value)| {
                 Some((value.as_str()?.to_owned(), Position::at(text, key.span().start)))
@@ -92,10 +84,8 @@ impl Manifest {
             manifest.lib_name = string(lib, "name");
         }
         if let Some((_, DeValue::Array(bins))) = entry(document, "bin") {
-            manifest.bin_paths = bins
-                .iter()
-                .filter_map(|bin| string(bin.get_ref().as_table()?, "path"))
-                .collect();
+            manifest.bin_paths =
+                bins.iter().filter_map(|bin| string(bin.get_ref().as_table()?, "path")).collect();
         }
         manifest.add_dependencies(text, document);
         if let Some(targets) = table(document, "target") {
@@ -146,9 +136,7 @@ fn entry<'t, 'i>(
     of: &'t DeTable<'i>,
     name: &str,
 ) -> Option<(&'t Spanned<toml::de::DeString<'i>>, &'t DeValue<'i>)> {
-    of.iter()
-        .find(|(key, _)| key.get_ref() == name)
-        .map(|(key, value)| (key, value.get_ref()))
+    of.iter().find(|(key, _)| key.get_ref() == name).map(|(key, value)| (key, value.get_ref()))
 }
 
 fn table<'t, 'i>(of: &'t DeTable<'i>, name: &str) -> Option<&'t DeTable<'i>> {
@@ -173,11 +161,8 @@ pub(crate) fn check(manifest: &Manifest, workspace: Option<&Manifest>) -> Vec<Fi
     for dependency in &manifest.dependencies {
         let package = dependency.package(workspace).replace('_', "-");
         if let Some((_, rule)) = FORBIDDEN.iter().find(|(name, _)| *name == package) {
-            let renamed = if dependency.key == package {
-                String::new()
-            } else {
-                format!(" as `{}`", dependency.key)
-            };
+            let renamed =
+                if dependency.key == package { String::new() } else { format!(" as `{}`", dependency.key) };
             findings.push(Finding::error(
                 *rule,
                 &manifest.relative,
@@ -221,10 +206,7 @@ version = "0.1"
             (3, 1, Rule::CrossbeamChannel),
         ];
         assert_eq!(found, expected);
-        assert_eq!(
-            manifest.package,
-            Some(("p".to_owned(), Position { line: 5, column: 1 }))
-        );
+        assert_eq!(manifest.package, Some(("p".to_owned(), Position { line: 5, column: 1 })));
     }
 
     #[test]

@@ -76,13 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let audit = on_deep_stack(|| Audit::of(&root, args.include_tests))?;
     print(&report::render(args.format, &audit.findings)?)?;
-    let count = |severity| {
-        audit
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count()
-    };
+    let count = |severity| audit.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if args.format == Format::Text {
         eprintln!(
@@ -90,19 +84,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             audit.files, audit.excused
         );
     }
-    Ok(if errors > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Parser and walk recurse as deep as the code is nested, which no code of other people's is bound to keep shallow.
 fn on_deep_stack(audit: impl FnOnce() -> anyhow::Result<Audit> + Send) -> anyhow::Result<Audit> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .stack_size(DEEP_STACK)
-            .spawn_scoped(scope, audit);
+        let thread = thread::Builder::new().stack_size(DEEP_STACK).spawn_scoped(scope, audit);
         let thread = thread.context("cannot start the thread that audits")?;
         thread
             .join()
@@ -141,20 +129,15 @@ impl Audit {
             let text = fs::read(&listed.path).with_context(|| format!("cannot read {}", listed.relative))?;
             match Manifest::parse(&listed.relative, &String::from_utf8_lossy(&text)) {
                 Ok(manifest) => {
-                    manifests.push((
-                        listed.path.parent().map(Path::to_path_buf).unwrap_or_default(),
-                        manifest,
-                    ));
+                    manifests
+                        .push((listed.path.parent().map(Path::to_path_buf).unwrap_or_default(), manifest));
                 }
                 Err(finding) => findings.push(finding),
             }
         }
         let project = Project::load(root, &manifests);
-        let sources = listing
-            .sources
-            .into_iter()
-            .map(Source::read)
-            .collect::<anyhow::Result<Vec<Source>>>()?;
+        let sources =
+            listing.sources.into_iter().map(Source::read).collect::<anyhow::Result<Vec<Source>>>()?;
         let graph = Graph::build(&sources, &project.targets, include_tests);
         let (events, excuses_and_errors) = walk(&sources, &graph, include_tests);
         let (mut excuses, wrong) = excuses_and_errors;
@@ -174,10 +157,7 @@ impl Audit {
         if is_this_workspace {
             findings.extend(edges::check(&project.packages, |package| {
                 let folder = package.manifest_path.parent()?;
-                manifests
-                    .iter()
-                    .find(|(of, _)| of == folder)
-                    .map(|(_, manifest)| manifest)
+                manifests.iter().find(|(of, _)| of == folder).map(|(_, manifest)| manifest)
             }));
         }
         findings.sort();
@@ -187,11 +167,7 @@ impl Audit {
         let (mut findings, excused) = excuses::apply(findings, &mut excuses);
         findings.extend(excuses::unused(&excuses, is_this_workspace));
         // A part of this workspace is held to the pins of the whole.
-        let pinned_at = project
-            .workspace_root
-            .as_deref()
-            .filter(|_| is_this_workspace)
-            .unwrap_or(root);
+        let pinned_at = project.workspace_root.as_deref().filter(|_| is_this_workspace).unwrap_or(root);
         match fs::read_to_string(pinned_at.join(excuses::PINS)) {
             Ok(pins) => findings.extend(excuses::check_pins(&excuses, &pins)),
             // Another tree has no pins; this one must.
@@ -199,11 +175,7 @@ impl Audit {
             Err(_) => {}
         }
         findings.sort();
-        Ok(Self {
-            findings,
-            files: sources.len(),
-            excused,
-        })
+        Ok(Self { findings, files: sources.len(), excused })
     }
 }
 
@@ -231,12 +203,7 @@ fn walk(
                 findings.extend(wrong);
             }
             Err((position, message)) => {
-                findings.push(Finding::error(
-                    Rule::ParseError,
-                    &source.relative,
-                    *position,
-                    message.clone(),
-                ));
+                findings.push(Finding::error(Rule::ParseError, &source.relative, *position, message.clone()));
             }
         }
     }
@@ -245,10 +212,8 @@ fn walk(
 
 /// The manifest whose `workspace.dependencies` the others inherit.
 fn workspace_manifest<'m>(project: &Project, manifests: &'m [(PathBuf, Manifest)]) -> Option<&'m Manifest> {
-    let at_root = project
-        .workspace_root
-        .as_ref()
-        .and_then(|root| manifests.iter().find(|(folder, _)| folder == root));
+    let at_root =
+        project.workspace_root.as_ref().and_then(|root| manifests.iter().find(|(folder, _)| folder == root));
     at_root
         .or_else(|| manifests.iter().find(|(_, manifest)| manifest.is_workspace))
         .map(|(_, manifest)| manifest)

@@ -67,10 +67,7 @@ impl Project {
         }
         for (folder, manifest) in manifests {
             if manifest.package.is_some()
-                && !project
-                    .targets
-                    .iter()
-                    .any(|target| target.package_folder == *folder)
+                && !project.targets.iter().any(|target| target.package_folder == *folder)
             {
                 project.add_by_layout(folder, manifest);
             }
@@ -115,10 +112,7 @@ impl Project {
             }
             let dependencies = package.dependencies.iter().map(|dependency| Edge {
                 to: dependency.name.clone(),
-                key: dependency
-                    .rename
-                    .clone()
-                    .unwrap_or_else(|| dependency.name.clone()),
+                key: dependency.rename.clone().unwrap_or_else(|| dependency.name.clone()),
                 table: match dependency.kind {
                     DependencyKind::Development => Table::Dev,
                     DependencyKind::Build => Table::Build,
@@ -160,17 +154,9 @@ impl Project {
             }
         };
         let lib = manifest.lib_path.as_deref().unwrap_or("src/lib.rs");
-        add(
-            manifest.lib_name.as_deref().unwrap_or(package),
-            CrateKind::Library,
-            folder.join(lib),
-        );
+        add(manifest.lib_name.as_deref().unwrap_or(package), CrateKind::Library, folder.join(lib));
         add(package, CrateKind::Binary, folder.join("src/main.rs"));
-        add(
-            "build-script-build",
-            CrateKind::BuildScript,
-            folder.join("build.rs"),
-        );
+        add("build-script-build", CrateKind::BuildScript, folder.join("build.rs"));
         for path in &manifest.bin_paths {
             add(path, CrateKind::Binary, folder.join(path));
         }
@@ -185,10 +171,8 @@ impl Project {
             };
             for entry in entries.flatten() {
                 let path = entry.path();
-                let name = path
-                    .file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned())
-                    .unwrap_or_default();
+                let name =
+                    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
                 if path.extension().is_some_and(|extension| extension == "rs") {
                     add(&name, kind, path);
                 } else {
@@ -214,12 +198,6 @@ fn kind_of(kinds: &[TargetKind]) -> CrateKind {
 
 /// The first line of what cargo said, without its own `error:`.
 fn one_line(stderr: &str) -> String {
-    let line = stderr
-        .lines()
-        .find(|line| line.starts_with("error"))
-        .or_else(|| stderr.lines().next());
-    line.unwrap_or("no reason given")
-        .trim_start_matches("error:")
-        .trim()
-        .to_owned()
+    let line = stderr.lines().find(|line| line.starts_with("error")).or_else(|| stderr.lines().next());
+    line.unwrap_or("no reason given").trim_start_matches("error:").trim().to_owned()
 }

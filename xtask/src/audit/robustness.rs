@@ -29,12 +29,7 @@ fn audit_source(source: Source) -> usize {
     let sources = [source];
     let graph = Graph::build(&sources, &[], true);
     let (events, (_, findings)) = walk(&sources, &graph, true);
-    let context = Context {
-        sources: &sources,
-        graph: &graph,
-        events: &events,
-        is_this_workspace: true,
-    };
+    let context = Context { sources: &sources, graph: &graph, events: &events, is_this_workspace: true };
     findings.len() + rules::check(&context).len()
 }
 
@@ -64,10 +59,7 @@ fn truncated_sources_do_not_panic() {
     for text in own_sources() {
         let step = (text.len() / 23).max(1);
         for end in (0..text.len()).step_by(step) {
-            let end = (0..=end)
-                .rev()
-                .find(|end| text.is_char_boundary(*end))
-                .unwrap_or(0);
+            let end = (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
             audit(&text[..end]);
         }
     }
@@ -98,11 +90,7 @@ fn any_tokens_in_macros_do_not_panic() {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         for cut in [0, 1, 2, 5, 11] {
             let body = |every: usize| -> TokenStream {
-                let kept = tokens
-                    .iter()
-                    .enumerate()
-                    .skip(cut)
-                    .filter(|(index, _)| index % every != 2);
+                let kept = tokens.iter().enumerate().skip(cut).filter(|(index, _)| index % every != 2);
                 kept.map(|(_, token)| token.clone()).collect()
             };
             for every in [3, 5, 1000] {

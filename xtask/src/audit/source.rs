@@ -42,12 +42,7 @@ impl Source {
                 (String::new(), Err((position, "the file is not UTF-8".to_owned())))
             }
         };
-        Ok(Self {
-            path: file.path,
-            relative: file.relative,
-            text,
-            ast,
-        })
+        Ok(Self { path: file.path, relative: file.relative, text, ast })
     }
 }
 
@@ -56,10 +51,7 @@ pub(crate) fn parse(text: &str) -> Result<syn::File, (Position, String)> {
     // A byte order mark is no column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(position) = comments::deeper_than(text, DEEPEST_NESTING) {
-        return Err((
-            position,
-            format!("brackets are nested more than {DEEPEST_NESTING} deep"),
-        ));
+        return Err((position, format!("brackets are nested more than {DEEPEST_NESTING} deep")));
     }
     syn::parse_file(text).map_err(|error| (Position::of(error.span()), error.to_string()))
 }
@@ -89,14 +81,8 @@ pub(crate) fn list(root: &Path, include_tests: bool) -> anyhow::Result<Listing> 
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = entry.path();
-            let kind = entry
-                .file_type()
-                .with_context(|| format!("cannot inspect {}", path.display()))?;
-            let relative = if relative.is_empty() {
-                name.clone()
-            } else {
-                format!("{relative}/{name}")
-            };
+            let kind = entry.file_type().with_context(|| format!("cannot inspect {}", path.display()))?;
+            let relative = if relative.is_empty() { name.clone() } else { format!("{relative}/{name}") };
             if kind.is_dir() {
                 if !(name.starts_with('.')
                     || is_build_output(&folder, &name, &relative)
@@ -113,12 +99,8 @@ pub(crate) fn list(root: &Path, include_tests: bool) -> anyhow::Result<Listing> 
             }
         }
     }
-    listing
-        .sources
-        .sort_by(|one, other| one.relative.cmp(&other.relative));
-    listing
-        .manifests
-        .sort_by(|one, other| one.relative.cmp(&other.relative));
+    listing.sources.sort_by(|one, other| one.relative.cmp(&other.relative));
+    listing.manifests.sort_by(|one, other| one.relative.cmp(&other.relative));
     Ok(listing)
 }
 

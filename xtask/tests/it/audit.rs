@@ -12,10 +12,7 @@ fn audit(root: &Path, more: &[&str]) -> std::process::Output {
 fn exit_status_tells_errors_from_wrong_usage() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(audit(folder.path(), &[]).status.code(), Some(0));
-    write(
-        folder.path(),
-        &[("a.rs", "fn f() { std::thread::spawn(|| {}); }")],
-    );
+    write(folder.path(), &[("a.rs", "fn f() { std::thread::spawn(|| {}); }")]);
     assert_eq!(audit(folder.path(), &[]).status.code(), Some(1));
     for (root, more) in [
         (folder.path().join("nowhere"), &[][..]),
@@ -33,17 +30,11 @@ fn exit_status_tells_errors_from_wrong_usage() {
 #[test]
 fn a_warning_does_not_fail() {
     let folder = tempfile::tempdir().unwrap();
-    write(
-        folder.path(),
-        &[("a.rs", "// audit: allow(detached-task) nothing here\n")],
-    );
+    write(folder.path(), &[("a.rs", "// audit: allow(detached-task) nothing here\n")]);
     let output = audit(folder.path(), &["--format", "json"]);
     assert_eq!(output.status.code(), Some(0));
     let found: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        found.iter().map(line_of).collect::<Vec<_>>(),
-        ["a.rs:1:1: warning excuse"]
-    );
+    assert_eq!(found.iter().map(line_of).collect::<Vec<_>>(), ["a.rs:1:1: warning excuse"]);
 }
 
 #[test]
@@ -83,10 +74,7 @@ fn json_has_the_fields_of_the_contract_in_order() {
 #[test]
 fn text_says_where_what_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    write(
-        folder.path(),
-        &[("a.rs", "fn f() { std::thread::spawn(|| {}); }")],
-    );
+    write(folder.path(), &[("a.rs", "fn f() { std::thread::spawn(|| {}); }")]);
     let text = String::from_utf8(audit(folder.path(), &[]).stdout).unwrap();
     assert!(text.starts_with("a.rs:1:10: error[thread-spawn]: "), "{text}");
     assert!(text.contains("help: "), "{text}");
@@ -103,10 +91,7 @@ fn a_workspace_that_cargo_refuses_is_audited_by_its_layout() {
     write(
         folder.path(),
         &[
-            (
-                "Cargo.toml",
-                "[package]\nname = \"p\"\nversion = \"not a version\"\n",
-            ),
+            ("Cargo.toml", "[package]\nname = \"p\"\nversion = \"not a version\"\n"),
             ("src/lib.rs", "mod inner;\npub use crossbeam::channel as chan;\n"),
             ("src/inner.rs", "fn f() { crate::chan::bounded::<u8>(1); }\n"),
         ],
@@ -114,10 +99,7 @@ fn a_workspace_that_cargo_refuses_is_audited_by_its_layout() {
     let found: Vec<String> = audit_json(folder.path(), &[]).iter().map(line_of).collect();
     assert_eq!(
         found,
-        [
-            "src/inner.rs:1:10: error crossbeam-channel",
-            "src/lib.rs:2:9: error crossbeam-channel"
-        ]
+        ["src/inner.rs:1:10: error crossbeam-channel", "src/lib.rs:2:9: error crossbeam-channel"]
     );
 }
 
@@ -127,14 +109,8 @@ fn names_are_followed_through_the_crates_of_a_workspace() {
     write(
         folder.path(),
         &[
-            (
-                "Cargo.toml",
-                "[workspace]\nresolver = \"3\"\nmembers = [\"low\", \"high\"]\n",
-            ),
-            (
-                "low/Cargo.toml",
-                "[package]\nname = \"low-level\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-            ),
+            ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"low\", \"high\"]\n"),
+            ("low/Cargo.toml", "[package]\nname = \"low-level\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
             ("low/src/lib.rs", "pub mod pipes;\n"),
             (
                 "low/src/pipes.rs",
@@ -170,10 +146,7 @@ fn modules_are_followed_where_their_files_lie() {
     write(
         folder.path(),
         &[
-            (
-                "Cargo.toml",
-                "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-            ),
+            ("Cargo.toml", "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
             (
                 "src/lib.rs",
                 "use std::thread as t;\nmod flat;\nmod nested;\n#[path = \"odd/place.rs\"]\nmod moved;\n\
@@ -183,27 +156,15 @@ fn modules_are_followed_where_their_files_lie() {
             ("src/nested/mod.rs", spawn),
             ("src/odd/place.rs", spawn),
             ("src/inline/deep.rs", spawn),
-            (
-                "src/probes.rs",
-                "mod further;\nfn f() { std::thread::spawn(|| {}); }\n",
-            ),
+            ("src/probes.rs", "mod further;\nfn f() { std::thread::spawn(|| {}); }\n"),
             ("src/probes/further.rs", "fn f() { std::thread::spawn(|| {}); }\n"),
             // No `mod` names it: it is taken for a module of its folder's crate.
             ("src/orphan.rs", "fn f() { crate::t::spawn(|| {}); }\n"),
         ],
     );
     let found: Vec<String> = audit_json(folder.path(), &[]).iter().map(line_of).collect();
-    let expected = [
-        "flat.rs",
-        "inline/deep.rs",
-        "nested/mod.rs",
-        "odd/place.rs",
-        "orphan.rs",
-    ];
-    assert_eq!(
-        found,
-        expected.map(|file| format!("src/{file}:1:10: error thread-spawn"))
-    );
+    let expected = ["flat.rs", "inline/deep.rs", "nested/mod.rs", "odd/place.rs", "orphan.rs"];
+    assert_eq!(found, expected.map(|file| format!("src/{file}:1:10: error thread-spawn")));
 }
 
 #[test]
@@ -215,19 +176,10 @@ fn nesting_beyond_reason_is_survived() {
     write(
         folder.path(),
         &[
-            (
-                "generics.rs",
-                &format!("fn f() -> {} {{}}", deep("Vec<", "flume::Sender<u8>", ">")),
-            ),
-            (
-                "not.rs",
-                &format!("fn f() {{ let x = {}; }}", deep("!", "std::thread::spawn(f)", "")),
-            ),
+            ("generics.rs", &format!("fn f() -> {} {{}}", deep("Vec<", "flume::Sender<u8>", ">"))),
+            ("not.rs", &format!("fn f() {{ let x = {}; }}", deep("!", "std::thread::spawn(f)", ""))),
             ("parentheses.rs", &format!("fn f() {{ {} }}", deep("(", "1", ")"))),
-            (
-                "references.rs",
-                &format!("type T = {};", deep("&", "kanal::Sender<u8>", "")),
-            ),
+            ("references.rs", &format!("type T = {};", deep("&", "kanal::Sender<u8>", ""))),
         ],
     );
     let rules: Vec<String> = audit_json(folder.path(), &[])

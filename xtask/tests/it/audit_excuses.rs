@@ -10,10 +10,7 @@ fn workspace(root: &Path, pins: Option<&str>) {
     write(
         root,
         &[
-            (
-                "Cargo.toml",
-                "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n",
-            ),
+            ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n"),
             ("crates/pool-core/Cargo.toml", &package("pool-core")),
             ("crates/candlepool/Cargo.toml", &package("candlepool")),
             ("crates/candlepool/src/main.rs", "fn main() {}\n"),
@@ -37,28 +34,16 @@ fn found(pins: Option<&str>) -> Vec<String> {
 
 #[test]
 fn pinned_excuses_pass() {
-    assert_eq!(
-        found(Some("detached-task = 1\nstray-compute = 1\n")),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        found(Some("detached-task = 9\nstray-compute = 1\n")),
-        Vec::<String>::new()
-    );
+    assert_eq!(found(Some("detached-task = 1\nstray-compute = 1\n")), Vec::<String>::new());
+    assert_eq!(found(Some("detached-task = 9\nstray-compute = 1\n")), Vec::<String>::new());
 }
 
 #[test]
 fn more_excuses_than_pinned_fail() {
-    assert_eq!(
-        found(Some("detached-task = 1\n")),
-        ["crates/pool-core/src/lib.rs:4:41: error excuse"]
-    );
+    assert_eq!(found(Some("detached-task = 1\n")), ["crates/pool-core/src/lib.rs:4:41: error excuse"]);
     assert_eq!(
         found(None),
-        [
-            "crates/pool-core/src/lib.rs:2:5: error excuse",
-            "crates/pool-core/src/lib.rs:4:41: error excuse"
-        ]
+        ["crates/pool-core/src/lib.rs:2:5: error excuse", "crates/pool-core/src/lib.rs:4:41: error excuse"]
     );
 }
 

@@ -24,9 +24,7 @@ const RULES: [&str; 14] = [
 
 #[test]
 fn every_rule_has_fixtures() {
-    let folders = fs::read_dir(fixtures().join("audit"))
-        .unwrap()
-        .map(|entry| entry.unwrap());
+    let folders = fs::read_dir(fixtures().join("audit")).unwrap().map(|entry| entry.unwrap());
     let mut folders: Vec<String> = folders
         .filter(|entry| entry.file_type().unwrap().is_dir())
         .map(|entry| entry.file_name().into_string().unwrap())
@@ -42,10 +40,7 @@ fn every_fixture_fires_where_it_says() {
         let expected = fs::read_to_string(root.join("expected.txt")).unwrap();
         let found: Vec<String> = audit_json(&root, &[]).iter().map(line_of).collect();
         assert_eq!(found, expected.lines().collect::<Vec<_>>(), "{rule}");
-        assert!(
-            found.iter().any(|line| line.ends_with(&format!("error {rule}"))),
-            "{rule} never fires"
-        );
+        assert!(found.iter().any(|line| line.ends_with(&format!("error {rule}"))), "{rule} never fires");
     }
 }
 
@@ -60,10 +55,7 @@ fn no_near_miss_fires() {
 #[test]
 fn tests_are_audited_on_request() {
     let root = fixtures().join("audit/crossbeam-channel/near-miss");
-    let found: Vec<String> = audit_json(&root, &["--include-tests"])
-        .iter()
-        .map(line_of)
-        .collect();
+    let found: Vec<String> = audit_json(&root, &["--include-tests"]).iter().map(line_of).collect();
     for expected in [
         "only_tests.rs:2:5: error crossbeam-channel",
         "only_tests.rs:6:9: error crossbeam-channel",
@@ -74,15 +66,9 @@ fn tests_are_audited_on_request() {
         "package/src/probes.rs:1:5: error crossbeam-channel",
         "package/tests/it.rs:1:5: error crossbeam-channel",
     ] {
-        assert!(
-            found.iter().any(|line| line == expected),
-            "{expected} is not in {found:#?}"
-        );
+        assert!(found.iter().any(|line| line == expected), "{expected} is not in {found:#?}");
     }
     let broken = fixtures().join("audit/parse-error/near-miss");
-    let found: Vec<String> = audit_json(&broken, &["--include-tests"])
-        .iter()
-        .map(line_of)
-        .collect();
+    let found: Vec<String> = audit_json(&broken, &["--include-tests"]).iter().map(line_of).collect();
     assert_eq!(found, ["tests/broken.rs:1:4: error parse-error"]);
 }

@@ -16,10 +16,7 @@ fn validator() -> jsonschema::Validator {
     let mut schema: Value = serde_json::from_str(&schema).unwrap();
     // Published with an unbalanced bracket in this pattern, which the validator refuses; the report gives no language.
     for holder in ["run", "toolComponent"] {
-        schema["definitions"][holder]["properties"]["language"]
-            .as_object_mut()
-            .unwrap()
-            .remove("pattern");
+        schema["definitions"][holder]["properties"]["language"].as_object_mut().unwrap().remove("pattern");
     }
     jsonschema::validator_for(&schema).unwrap()
 }
@@ -29,15 +26,9 @@ fn reports_are_valid() {
     let validator = validator();
     for entry in fs::read_dir(fixtures().join("audit")).unwrap() {
         let rule = entry.unwrap().path();
-        for kind in ["fires", "near-miss"]
-            .into_iter()
-            .filter(|kind| rule.join(kind).is_dir())
-        {
+        for kind in ["fires", "near-miss"].into_iter().filter(|kind| rule.join(kind).is_dir()) {
             let report = sarif(&rule.join(kind));
-            let errors: Vec<String> = validator
-                .iter_errors(&report)
-                .map(|error| error.to_string())
-                .collect();
+            let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{}/{kind}: {errors:#?}", rule.display());
         }
     }

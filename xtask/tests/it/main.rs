@@ -20,10 +20,7 @@ use std::{
 
 /// The task runner, as `cargo xtask` starts it.
 fn xtask(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(arguments)
-        .output()
-        .expect("the task runner starts")
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().expect("the task runner starts")
 }
 
 fn fixtures() -> PathBuf {
@@ -40,25 +37,10 @@ fn audit_json(root: &Path, more: &[&str]) -> Vec<serde_json::Value> {
 
 /// `file:line:column: severity rule`.
 fn line_of(finding: &serde_json::Value) -> String {
-    let text = |name: &str| {
-        finding[name]
-            .as_str()
-            .unwrap_or_else(|| panic!("no {name} in {finding}"))
-            .to_owned()
-    };
-    let number = |name: &str| {
-        finding[name]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no {name} in {finding}"))
-    };
-    format!(
-        "{}:{}:{}: {} {}",
-        text("file"),
-        number("line"),
-        number("column"),
-        text("severity"),
-        text("rule")
-    )
+    let text =
+        |name: &str| finding[name].as_str().unwrap_or_else(|| panic!("no {name} in {finding}")).to_owned();
+    let number = |name: &str| finding[name].as_u64().unwrap_or_else(|| panic!("no {name} in {finding}"));
+    format!("{}:{}:{}: {} {}", text("file"), number("line"), number("column"), text("severity"), text("rule"))
 }
 
 /// Writes files into a folder, their own folders included.

@@ -16,12 +16,7 @@ fn models(python: Option<&str>, into: &Path, names: &[&str]) -> Output {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command
-        .arg("models")
-        .arg("--into")
-        .arg(into)
-        .args(names)
-        .env("PATH", bin.path());
+    command.arg("models").arg("--into").arg(into).args(names).env("PATH", bin.path());
     command.output().unwrap()
 }
 
@@ -90,9 +85,5 @@ fn an_unknown_model_is_wrong_usage() {
     let into = tempfile::tempdir().unwrap();
     let output = models(None, into.path(), &["no-such-model"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("all-MiniLM-L6-v2")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("all-MiniLM-L6-v2"));
 }

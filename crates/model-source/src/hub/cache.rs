@@ -35,10 +35,7 @@ pub(super) struct BlobLock(#[expect(dead_code, reason = "closing the file frees 
 
 impl RepoCache {
     pub(super) fn new(cache: &Path, repo: &RepoId) -> Self {
-        Self {
-            cache: cache.to_owned(),
-            repo: hf_hub::Repo::model(repo.as_str().to_owned()),
-        }
+        Self { cache: cache.to_owned(), repo: hf_hub::Repo::model(repo.as_str().to_owned()) }
     }
 
     fn folder(&self) -> PathBuf {
@@ -47,10 +44,7 @@ impl RepoCache {
 
     /// Where a commit's file is.
     pub(super) fn pointer(&self, commit: &str, name: &str) -> PathBuf {
-        hf_hub::Cache::new(self.cache.clone())
-            .repo(self.repo.clone())
-            .pointer_path(commit)
-            .join(name)
+        hf_hub::Cache::new(self.cache.clone()).repo(self.repo.clone()).pointer_path(commit).join(name)
     }
 
     /// Where a blob is.
@@ -116,11 +110,7 @@ impl RepoCache {
                 let Ok(name) = entry.file_name().into_string() else {
                     continue;
                 };
-                let name = if folder.is_empty() {
-                    name
-                } else {
-                    format!("{folder}/{name}")
-                };
+                let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
                 if entry.file_type().await.map_err(unreadable)?.is_dir() {
                     folders.push(name);
                 } else {
@@ -128,10 +118,7 @@ impl RepoCache {
                 }
             }
         }
-        Ok(Listing {
-            commit: commit.to_owned(),
-            files,
-        })
+        Ok(Listing { commit: commit.to_owned(), files })
     }
 
     /// Notes which commit a branch or tag stands for.
@@ -139,28 +126,15 @@ impl RepoCache {
         if revision == commit {
             return Ok(());
         }
-        self.write(&self.folder().join("refs").join(revision), commit.as_bytes())
-            .await
+        self.write(&self.folder().join("refs").join(revision), commit.as_bytes()).await
     }
 
     /// Takes the lock of a blob, waiting for the process that has it; `waiting` is called once if there is one.
     pub(super) async fn lock(&self, etag: &str, waiting: impl FnOnce()) -> Result<BlobLock, SourceError> {
-        let path = self
-            .cache
-            .join(".locks")
-            .join(self.repo.folder_name())
-            .join(format!("{etag}.lock"));
+        let path = self.cache.join(".locks").join(self.repo.folder_name()).join(format!("{etag}.lock"));
         make_parent(&path).await?;
-        let file = tokio::fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .await;
-        let file = file
-            .map_err(|error| SourceError::unwritable(&path, error))?
-            .into_std()
-            .await;
+        let file = tokio::fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path).await;
+        let file = file.map_err(|error| SourceError::unwritable(&path, error))?.into_std().await;
         let mut waiting = Some(waiting);
         loop {
             match file.try_lock() {
@@ -188,9 +162,7 @@ impl RepoCache {
         let aside = self.aside().await?;
         let made = make_link(&self.blob(etag), name, etag, &aside).await;
         made.map_err(|error| SourceError::unwritable(&pointer, error))?;
-        tokio::fs::rename(&aside, &pointer)
-            .await
-            .map_err(|error| SourceError::unwritable(&pointer, error))
+        tokio::fs::rename(&aside, &pointer).await.map_err(|error| SourceError::unwritable(&pointer, error))
     }
 
     fn listing_path(&self, commit: &str) -> PathBuf {
@@ -207,19 +179,14 @@ impl RepoCache {
             file.sync_all().await?;
             tokio::fs::rename(&aside, path).await
         };
-        written
-            .await
-            .map_err(|error| SourceError::unwritable(path, error))
+        written.await.map_err(|error| SourceError::unwritable(path, error))
     }
 
     /// A name that nobody else uses, for what is renamed into its place.
     async fn aside(&self) -> Result<PathBuf, SourceError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = self
-            .folder()
-            .join(".candlepool")
-            .join(format!("{}-{number}.tmp", std::process::id()));
+        let path = self.folder().join(".candlepool").join(format!("{}-{number}.tmp", std::process::id()));
         make_parent(&path).await?;
         match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -234,20 +201,13 @@ pub(super) async fn make_parent(path: &Path) -> Result<(), SourceError> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };
-    tokio::fs::create_dir_all(parent)
-        .await
-        .map_err(|error| SourceError::unwritable(parent, error))
+    tokio::fs::create_dir_all(parent).await.map_err(|error| SourceError::unwritable(parent, error))
 }
 
 async fn read_if_any(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
     match tokio::fs::read(path).await {
         Ok(content) => Ok(Some(content)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }
         Err(error) => Err(SourceError::unreadable(path, error)),

@@ -44,13 +44,7 @@ impl<'a> HubClient<'a> {
             .user_agent(concat!("candlepool/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| network(&options.endpoint, error))?;
-        Ok(Self {
-            http,
-            endpoint,
-            options,
-            repo,
-            token,
-        })
+        Ok(Self { http, endpoint, options, repo, token })
     }
 
     /// What the repository holds at a revision.
@@ -77,24 +71,11 @@ impl<'a> HubClient<'a> {
     /// The size and blob of one file.
     pub(super) async fn entry(&self, commit: &str, name: &str) -> Result<Entry, SourceError> {
         let url = self.file_url(commit, name);
-        let response = self
-            .ask(
-                Method::HEAD,
-                &url,
-                About::File {
-                    revision: commit,
-                    name,
-                },
-            )
-            .await?;
+        let response = self.ask(Method::HEAD, &url, About::File { revision: commit, name }).await?;
         let headers = response.headers();
         let size = text(headers, "x-linked-size").or_else(|| {
             // The length of a redirection is not the file's.
-            if response.status().is_success() {
-                text(headers, "content-length")
-            } else {
-                None
-            }
+            if response.status().is_success() { text(headers, "content-length") } else { None }
         });
         let etag = text(headers, "x-linked-etag").or_else(|| text(headers, "etag"));
         let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
@@ -103,10 +84,7 @@ impl<'a> HubClient<'a> {
             // for a checksum of the content.
             hex(&Sha256::digest(format!("{commit}/{name}"))[..20])
         });
-        Ok(Entry {
-            size: size.and_then(|size| size.parse().ok()),
-            etag: Some(etag),
-        })
+        Ok(Entry { size: size.and_then(|size| size.parse().ok()), etag: Some(etag) })
     }
 
     /// The content of one file from a byte on. No retries: the caller keeps what came.
@@ -115,26 +93,14 @@ impl<'a> HubClient<'a> {
         if response.status().is_success() || response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(response);
         }
-        Err(self
-            .refusal(
-                response,
-                About::File {
-                    revision: commit,
-                    name,
-                },
-            )
-            .await)
+        Err(self.refusal(response, About::File { revision: commit, name }).await)
     }
 
     /// A JSON answer of the hub.
     async fn json<T: DeserializeOwned>(&self, url: &Url, about: About<'_>) -> Result<T, SourceError> {
         let mut response = self.ask(Method::GET, url, about).await?;
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|e| network(&self.options.endpoint, e))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|e| network(&self.options.endpoint, e))? {
             if body.len() + chunk.len() > LONGEST_LISTING {
                 return Err(answer(url, "a list of files that does not end"));
             }
@@ -188,10 +154,7 @@ impl<'a> HubClient<'a> {
                 Ok(response) => {
                     let status = response.status();
                     let passing = status.is_server_error()
-                        || matches!(
-                            status,
-                            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-                        );
+                        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
                     (self.refusal(response, about).await, passing)
                 }
                 Err(error) => {
@@ -200,10 +163,7 @@ impl<'a> HubClient<'a> {
                 }
             };
             let pause = match &error {
-                SourceError::RateLimited {
-                    retry_after: Some(after),
-                    ..
-                } => *after,
+                SourceError::RateLimited { retry_after: Some(after), .. } => *after,
                 _ if passing => delay,
                 _ => return Err(error),
             };
@@ -223,28 +183,21 @@ impl<'a> HubClient<'a> {
         let mut url = url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let at_hub = url.origin() == self.endpoint.origin();
-            let mut request = self
-                .http
-                .request(method.clone(), url.clone())
-                .header(header::ACCEPT_ENCODING, "identity");
+            let mut request =
+                self.http.request(method.clone(), url.clone()).header(header::ACCEPT_ENCODING, "identity");
             if let (true, Some(token)) = (at_hub, &self.token) {
                 request = request.bearer_auth(token.secret());
             }
             if from > 0 {
                 request = request.header(header::RANGE, format!("bytes={from}-"));
             }
-            let response = request
-                .send()
-                .await
-                .map_err(|error| network(&self.options.endpoint, error))?;
+            let response = request.send().await.map_err(|error| network(&self.options.endpoint, error))?;
             let location =
                 text(response.headers(), "location").filter(|_| response.status().is_redirection());
             let Some(location) = location else {
                 return Ok(response);
             };
-            let next = url
-                .join(&location)
-                .map_err(|_| answer(&url, "a redirection that leads nowhere"))?;
+            let next = url.join(&location).map_err(|_| answer(&url, "a redirection that leads nowhere"))?;
             if !matches!(next.scheme(), "http" | "https") {
                 return Err(answer(&url, "a redirection to another protocol"));
             }
@@ -264,20 +217,15 @@ impl<'a> HubClient<'a> {
 /// Whether somebody answered at all; if not, nobody will a second later.
 fn was_connected(error: &SourceError) -> bool {
     match error {
-        SourceError::Network {
-            source: Some(source), ..
-        } => !source
-            .downcast_ref::<reqwest::Error>()
-            .is_some_and(reqwest::Error::is_connect),
+        SourceError::Network { source: Some(source), .. } => {
+            !source.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+        }
         _ => false,
     }
 }
 
 /// Whether this is what was asked for. A server that knows no HEAD says nothing of the file, but serves it.
 fn is_answer(method: &Method, status: StatusCode) -> bool {
-    let no_head = matches!(
-        status,
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-    );
+    let no_head = matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
     status.is_success() || status.is_redirection() || (*method == Method::HEAD && no_head)
 }

@@ -50,20 +50,11 @@ enum Cut {
 impl Download<'_> {
     /// Makes a file of the listing appear in its snapshot.
     pub(super) async fn file(&self, listing: &Listing, name: &str) -> Result<(), SourceError> {
-        let Some(Entry {
-            size,
-            etag: Some(etag),
-        }) = listing.files.get(name)
-        else {
+        let Some(Entry { size, etag: Some(etag) }) = listing.files.get(name) else {
             // The caller looked up what the listing lacks.
             return Err(self.damaged(name, "the hub gives it no entity tag".to_owned()));
         };
-        let target = Target {
-            commit: &listing.commit,
-            name,
-            etag,
-            size: *size,
-        };
+        let target = Target { commit: &listing.commit, name, etag, size: *size };
         let blob = self.cache.blob(etag);
         if !is_whole(&blob, *size).await {
             let _lock = self.cache.lock(etag, || self.progress.waiting(name)).await?;
@@ -101,9 +92,7 @@ impl Download<'_> {
             }
             resumed = false;
         }
-        tokio::fs::rename(&partial.path, blob)
-            .await
-            .map_err(|error| SourceError::unwritable(blob, error))
+        tokio::fs::rename(&partial.path, blob).await.map_err(|error| SourceError::unwritable(blob, error))
     }
 
     /// Streams until the file is complete, with retries.
@@ -115,8 +104,7 @@ impl Download<'_> {
         let mut delay = self.options.retry_delay;
         while target.size != Some(partial.length) {
             let before = partial.length;
-            self.progress
-                .received(target.name, before, target.size.unwrap_or(before));
+            self.progress.received(target.name, before, target.size.unwrap_or(before));
             let error = match self.stream(target, partial).await {
                 Ok(()) => break,
                 Err(Cut::Fatal(error)) => return Err(error),
@@ -145,10 +133,7 @@ impl Download<'_> {
 
     /// Streams from where the part ends.
     async fn stream(&self, target: &Target<'_>, partial: &mut Partial) -> Result<(), Cut> {
-        let answer = self
-            .client
-            .content(target.commit, target.name, partial.length)
-            .await;
+        let answer = self.client.content(target.commit, target.name, partial.length).await;
         let mut response = answer.map_err(|error| match error {
             SourceError::Network { reason, .. } if partial.length > 0 => {
                 Cut::Again(self.truncated(target, partial, reason))
@@ -160,10 +145,8 @@ impl Download<'_> {
         })?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let range = response
-                    .headers()
-                    .get(header::CONTENT_RANGE)
-                    .and_then(|range| range.to_str().ok());
+                let range =
+                    response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
                 let begins =
                     range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
                 if begins != Some(partial.length) {
@@ -177,9 +160,7 @@ impl Download<'_> {
             _ if partial.length > 0 => partial.restart().await.map_err(Cut::Fatal)?,
             _ => {}
         }
-        let expected = target
-            .size
-            .or_else(|| Some(partial.length + response.content_length()?));
+        let expected = target.size.or_else(|| Some(partial.length + response.content_length()?));
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
@@ -187,8 +168,7 @@ impl Download<'_> {
                     if expected.is_some_and(|expected| partial.length > expected) {
                         return Err(Cut::Anew("it is longer than the hub says"));
                     }
-                    self.progress
-                        .received(target.name, partial.length, expected.unwrap_or(partial.length));
+                    self.progress.received(target.name, partial.length, expected.unwrap_or(partial.length));
                 }
                 Ok(None) if expected.is_some_and(|expected| partial.length < expected) => {
                     return Err(Cut::Again(self.truncated(
@@ -214,11 +194,7 @@ impl Download<'_> {
     }
 
     fn damaged(&self, file: &str, reason: String) -> SourceError {
-        SourceError::Damaged {
-            repo: self.client.repo.to_string(),
-            file: file.to_owned(),
-            reason,
-        }
+        SourceError::Damaged { repo: self.client.repo.to_string(), file: file.to_owned(), reason }
     }
 }
 
@@ -244,13 +220,8 @@ impl Partial {
         name.push(".incomplete");
         let path = PathBuf::from(name);
         let open = async {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-                .await?;
+            let mut file =
+                OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).await?;
             let mut hasher = hashed.then(Sha256::new);
             let mut length = 0;
             match &mut hasher {
@@ -269,15 +240,8 @@ impl Partial {
             }
             Ok((file, hasher, length))
         };
-        let (file, hasher, length) = open
-            .await
-            .map_err(|error| SourceError::unwritable(&path, error))?;
-        Ok(Self {
-            path,
-            file: BufWriter::with_capacity(WRITE_BUFFER, file),
-            length,
-            hasher,
-        })
+        let (file, hasher, length) = open.await.map_err(|error| SourceError::unwritable(&path, error))?;
+        Ok(Self { path, file: BufWriter::with_capacity(WRITE_BUFFER, file), length, hasher })
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<(), SourceError> {
@@ -285,17 +249,11 @@ impl Partial {
             hasher.update(bytes);
         }
         self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .await
-            .map_err(|error| SourceError::unwritable(&self.path, error))
+        self.file.write_all(bytes).await.map_err(|error| SourceError::unwritable(&self.path, error))
     }
 
     async fn flush(&mut self) -> Result<(), SourceError> {
-        self.file
-            .flush()
-            .await
-            .map_err(|error| SourceError::unwritable(&self.path, error))
+        self.file.flush().await.map_err(|error| SourceError::unwritable(&self.path, error))
     }
 
     /// Throws away what is here.
@@ -305,9 +263,7 @@ impl Partial {
             self.file.get_mut().set_len(0).await?;
             self.file.seek(io::SeekFrom::Start(0)).await
         };
-        emptied
-            .await
-            .map_err(|error| SourceError::unwritable(&self.path, error))?;
+        emptied.await.map_err(|error| SourceError::unwritable(&self.path, error))?;
         self.length = 0;
         if let Some(hasher) = &mut self.hasher {
             *hasher = Sha256::new();
@@ -318,11 +274,7 @@ impl Partial {
     /// Brings everything to the disk; gives the hash, if one is kept.
     async fn finish(&mut self) -> Result<Option<String>, SourceError> {
         self.flush().await?;
-        self.file
-            .get_ref()
-            .sync_all()
-            .await
-            .map_err(|error| SourceError::unwritable(&self.path, error))?;
+        self.file.get_ref().sync_all().await.map_err(|error| SourceError::unwritable(&self.path, error))?;
         Ok(self.hasher.clone().map(|hasher| hex(&hasher.finalize())))
     }
 }

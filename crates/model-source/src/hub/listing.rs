@@ -28,9 +28,7 @@ impl Listing {
 
     /// Whether size and blob are known.
     pub(super) fn is_known(&self, name: &str) -> bool {
-        self.files
-            .get(name)
-            .is_some_and(|entry| entry.size.is_some() && entry.etag.is_some())
+        self.files.get(name).is_some_and(|entry| entry.size.is_some() && entry.etag.is_some())
     }
 
     /// The size, or zero where it is not known.
@@ -71,19 +69,10 @@ impl RepoInfo {
             .filter(|sibling| is_relative_path(&sibling.rfilename))
             .map(|sibling| {
                 let entry = match sibling.lfs {
-                    Some(lfs) => Entry {
-                        size: lfs.size.or(sibling.size),
-                        etag: lfs.sha256.or(lfs.oid),
-                    },
-                    None => Entry {
-                        size: sibling.size,
-                        etag: sibling.blob_id,
-                    },
+                    Some(lfs) => Entry { size: lfs.size.or(sibling.size), etag: lfs.sha256.or(lfs.oid) },
+                    None => Entry { size: sibling.size, etag: sibling.blob_id },
                 };
-                let entry = Entry {
-                    etag: entry.etag.filter(|etag| is_file_name(etag)),
-                    ..entry
-                };
+                let entry = Entry { etag: entry.etag.filter(|etag| is_file_name(etag)), ..entry };
                 (sibling.rfilename, entry)
             })
             .collect()
@@ -106,17 +95,8 @@ pub(super) fn into_files(tree: Vec<TreeItem>) -> BTreeMap<String, Entry> {
     let siblings = tree
         .into_iter()
         .filter(|item| item.kind.as_deref() != Some("directory"))
-        .map(|item| Sibling {
-            rfilename: item.path,
-            size: item.size,
-            blob_id: item.oid,
-            lfs: item.lfs,
-        });
-    RepoInfo {
-        sha: None,
-        siblings: siblings.collect(),
-    }
-    .into_files()
+        .map(|item| Sibling { rfilename: item.path, size: item.size, blob_id: item.oid, lfs: item.lfs });
+    RepoInfo { sha: None, siblings: siblings.collect() }.into_files()
 }
 
 /// The listing that Python keeps as `trees/COMMIT.json`.
@@ -139,10 +119,7 @@ impl Tree {
     pub(super) fn into_listing(self, commit: &str) -> Option<Listing> {
         let entry = |entry: TreeEntry| Entry {
             size: entry.lfs_size.or(entry.size),
-            etag: entry
-                .lfs_sha256
-                .or(entry.blob_id)
-                .filter(|etag| is_file_name(etag)),
+            etag: entry.lfs_sha256.or(entry.blob_id).filter(|etag| is_file_name(etag)),
         };
         let files = self.files.into_iter().filter(|(name, _)| is_relative_path(name));
         (self.format_version == 1).then(|| Listing {
@@ -178,10 +155,7 @@ mod tests {
         )
         .unwrap();
         let files = info.into_files();
-        assert_eq!(
-            files.keys().collect::<Vec<_>>(),
-            ["bare.json", "config.json", "model.safetensors"]
-        );
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["bare.json", "config.json", "model.safetensors"]);
         let large = &files["model.safetensors"];
         assert_eq!((large.size, large.etag.as_deref()), (Some(99), Some("cccc2222")));
         assert_eq!(files["config.json"].etag.as_deref(), Some("aaaa1111"));

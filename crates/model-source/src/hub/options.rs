@@ -120,19 +120,11 @@ impl HubOptions {
             .map(path)
             .or_else(|| Some(path(var("XDG_CACHE_HOME")?).join("huggingface")))
             .or_else(|| Some(user.as_ref()?.join(".cache/huggingface")));
-        let cache = var("HF_HUB_CACHE")
-            .or_else(|| var("HUGGINGFACE_HUB_CACHE"))
-            .map(path);
-        let cache = cache
-            .or_else(|| Some(home.as_ref()?.join("hub")))
-            .ok_or_else(|| {
-                let reason = "without a home folder, HF_HOME must name one for the models".to_owned();
-                SourceError::InvalidOption {
-                    name: "HOME".to_owned(),
-                    value: String::new(),
-                    reason,
-                }
-            })?;
+        let cache = var("HF_HUB_CACHE").or_else(|| var("HUGGINGFACE_HUB_CACHE")).map(path);
+        let cache = cache.or_else(|| Some(home.as_ref()?.join("hub"))).ok_or_else(|| {
+            let reason = "without a home folder, HF_HOME must name one for the models".to_owned();
+            SourceError::InvalidOption { name: "HOME".to_owned(), value: String::new(), reason }
+        })?;
         let mut options = Self::new(cache);
         if let Some(endpoint) = var("HF_ENDPOINT") {
             options.endpoint = endpoint;
@@ -148,17 +140,10 @@ impl HubOptions {
             .filter_map(|name| var(name))
             .any(|v| is_true(&v));
         if let Some(value) = var("HF_HUB_DOWNLOAD_TIMEOUT") {
-            let seconds = value
-                .parse()
-                .ok()
-                .filter(|seconds| (1..=86_400).contains(seconds));
+            let seconds = value.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
             options.read_timeout = seconds.map(Duration::from_secs).ok_or_else(|| {
                 let reason = "a timeout is 1 to 86400 seconds".to_owned();
-                SourceError::InvalidOption {
-                    name: "HF_HUB_DOWNLOAD_TIMEOUT".to_owned(),
-                    value,
-                    reason,
-                }
+                SourceError::InvalidOption { name: "HF_HUB_DOWNLOAD_TIMEOUT".to_owned(), value, reason }
             })?;
         }
         Ok(options)
@@ -206,11 +191,7 @@ mod tests {
     use super::*;
 
     fn options(vars: &[(&str, &str)]) -> Result<HubOptions, String> {
-        let find = |name: &str| {
-            vars.iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
+        let find = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         HubOptions::from_vars(find).map_err(|error| error.to_string())
     }
 
@@ -218,62 +199,33 @@ mod tests {
     fn the_cache_is_where_python_looks_for_it() {
         let cache = |vars: &[(&str, &str)]| options(vars).unwrap().cache;
         assert_eq!(cache(&[("HOME", "/h")]), Path::new("/h/.cache/huggingface/hub"));
-        assert_eq!(
-            cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]),
-            Path::new("/x/huggingface/hub")
-        );
-        assert_eq!(
-            cache(&[("HOME", "/h"), ("HF_HOME", "~/m")]),
-            Path::new("/h/m/hub")
-        );
-        assert_eq!(
-            cache(&[("HF_HOME", "/m"), ("HF_HUB_CACHE", "/c")]),
-            Path::new("/c")
-        );
+        assert_eq!(cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Path::new("/x/huggingface/hub"));
+        assert_eq!(cache(&[("HOME", "/h"), ("HF_HOME", "~/m")]), Path::new("/h/m/hub"));
+        assert_eq!(cache(&[("HF_HOME", "/m"), ("HF_HUB_CACHE", "/c")]), Path::new("/c"));
         let error = options(&[]).unwrap_err();
-        assert_eq!(
-            error,
-            "HOME is \"\": without a home folder, HF_HOME must name one for the models"
-        );
+        assert_eq!(error, "HOME is \"\": without a home folder, HF_HOME must name one for the models");
     }
 
     #[test]
     fn values_that_mean_nothing_are_refused_by_name() {
         let error = options(&[("HOME", "/h"), ("HF_ENDPOINT", "hub.local")]).unwrap_err();
-        assert!(
-            error.starts_with("HF_ENDPOINT is \"hub.local\": no address"),
-            "{error}"
-        );
+        assert!(error.starts_with("HF_ENDPOINT is \"hub.local\": no address"), "{error}");
         let error = options(&[("HOME", "/h"), ("HF_ENDPOINT", "ftp://hub")]).unwrap_err();
         assert!(error.contains("begins with https:// or http://"), "{error}");
         let error = options(&[("HOME", "/h"), ("HF_HUB_DOWNLOAD_TIMEOUT", "soon")]).unwrap_err();
         assert!(error.contains("1 to 86400 seconds"), "{error}");
         let error = options(&[("HOME", "/h"), ("HF_TOKEN", "hf_a b")]).unwrap_err();
-        assert!(
-            error.contains("printable ASCII") && !error.contains("hf_a"),
-            "{error}"
-        );
+        assert!(error.contains("printable ASCII") && !error.contains("hf_a"), "{error}");
     }
 
     #[test]
     fn offline_and_token_follow_their_variables() {
-        let found = options(&[
-            ("HOME", "/h"),
-            ("HF_HUB_OFFLINE", "yes"),
-            ("HF_TOKEN", "hf_secret"),
-        ])
-        .unwrap();
+        let found = options(&[("HOME", "/h"), ("HF_HUB_OFFLINE", "yes"), ("HF_TOKEN", "hf_secret")]).unwrap();
         assert!(found.offline);
         assert!(!format!("{found:?}").contains("secret"));
-        assert_eq!(
-            found.token_file.as_deref(),
-            Some(Path::new("/h/.cache/huggingface/token"))
-        );
-        let found = options(&[
-            ("HOME", "/h"),
-            ("HF_HUB_OFFLINE", "0"),
-            ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"),
-        ]);
+        assert_eq!(found.token_file.as_deref(), Some(Path::new("/h/.cache/huggingface/token")));
+        let found =
+            options(&[("HOME", "/h"), ("HF_HUB_OFFLINE", "0"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]);
         let found = found.unwrap();
         assert!(!found.offline && found.token_file.is_none());
     }

@@ -29,9 +29,7 @@ impl HubClient<'_> {
         };
         match (status, code.as_deref()) {
             (_, Some("GatedRepo")) => {
-                let page = self
-                    .url(&self.repo.as_str().split('/').collect::<Vec<_>>())
-                    .to_string();
+                let page = self.url(&self.repo.as_str().split('/').collect::<Vec<_>>()).to_string();
                 SourceError::Gated { repo, page }
             }
             (StatusCode::UNAUTHORIZED, _) => {
@@ -43,11 +41,7 @@ impl HubClient<'_> {
                         "it is private or does not exist; check the name, or set HF_TOKEN to a token that may read it"
                     }
                 };
-                SourceError::Unauthorized {
-                    endpoint,
-                    repo,
-                    advice: advice.to_owned(),
-                }
+                SourceError::Unauthorized { endpoint, repo, advice: advice.to_owned() }
             }
             (StatusCode::FORBIDDEN, _) => {
                 let advice = "the token of HF_TOKEN may not read it";
@@ -61,17 +55,14 @@ impl HubClient<'_> {
                 SourceError::RevisionNotFound { repo, revision }
             }
             (StatusCode::NOT_FOUND, code) => match about {
-                About::File { name, .. } if code != Some("RepoNotFound") => SourceError::FileNotFound {
-                    repo,
-                    revision,
-                    file: name.to_owned(),
-                },
+                About::File { name, .. } if code != Some("RepoNotFound") => {
+                    SourceError::FileNotFound { repo, revision, file: name.to_owned() }
+                }
                 _ => SourceError::RepoNotFound { endpoint, repo },
             },
-            (StatusCode::TOO_MANY_REQUESTS, _) => SourceError::RateLimited {
-                endpoint,
-                retry_after: retry_after.map(Duration::from_secs),
-            },
+            (StatusCode::TOO_MANY_REQUESTS, _) => {
+                SourceError::RateLimited { endpoint, retry_after: retry_after.map(Duration::from_secs) }
+            }
             _ => {
                 let said = message.map_or_else(String::new, |message| format!(": {message}"));
                 answer(response.url(), &format!("{status}{said}"))
@@ -100,30 +91,17 @@ async fn message(response: &mut Response) -> Option<String> {
             json.get("error")?.as_str()?.to_owned()
         }
     };
-    let line: String = said
-        .lines()
-        .next()?
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(200)
-        .collect();
+    let line: String = said.lines().next()?.chars().filter(|c| !c.is_control()).take(200).collect();
     (!line.is_empty()).then_some(line)
 }
 
 pub(super) fn answer(url: &Url, answer: &str) -> SourceError {
-    SourceError::HubAnswer {
-        url: url.to_string(),
-        answer: answer.to_owned(),
-    }
+    SourceError::HubAnswer { url: url.to_string(), answer: answer.to_owned() }
 }
 
 pub(super) fn network(endpoint: &str, error: reqwest::Error) -> SourceError {
     let reason = innermost(&error);
-    SourceError::Network {
-        endpoint: endpoint.to_owned(),
-        reason,
-        source: Some(Box::new(error)),
-    }
+    SourceError::Network { endpoint: endpoint.to_owned(), reason, source: Some(Box::new(error)) }
 }
 
 /// The cause at the bottom of the chain, which says what happened.

@@ -17,19 +17,13 @@ pub(super) fn tls(endpoint: &Url) -> Result<ClientConfig, SourceError> {
     };
     let system = SYSTEM.get_or_init(|| {
         let config = builder().and_then(BuilderVerifierExt::with_platform_verifier);
-        config
-            .map(|config| config.with_no_client_auth())
-            .map_err(|error| error.to_string())
+        config.map(|config| config.with_no_client_auth()).map_err(|error| error.to_string())
     });
     match system {
         Ok(config) => Ok(config.clone()),
         // A plain endpoint needs no certificates.
         Err(_) if endpoint.scheme() == "http" => builder()
-            .map(|config| {
-                config
-                    .with_root_certificates(RootCertStore::empty())
-                    .with_no_client_auth()
-            })
+            .map(|config| config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
             .map_err(|error| unsupported(&error.to_string())),
         Err(reason) => Err(unsupported(reason)),
     }
@@ -37,8 +31,5 @@ pub(super) fn tls(endpoint: &Url) -> Result<ClientConfig, SourceError> {
 
 fn unsupported(reason: &str) -> SourceError {
     let reason = format!("{reason}; install the system's CA certificates or set SSL_CERT_FILE");
-    SourceError::Unsupported {
-        what: "https".to_owned(),
-        reason,
-    }
+    SourceError::Unsupported { what: "https".to_owned(), reason }
 }

@@ -26,9 +26,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(usize, Metadata), String> {
         return Err("is a git-lfs pointer, not the weights; run git lfs pull in its folder".to_owned());
     }
     let Some(header) = bytes.first_chunk::<8>().map(|first| u64::from_le_bytes(*first)) else {
-        return Err(format!(
-            "is no safetensors file: it has only {length} bytes; download it again"
-        ));
+        return Err(format!("is no safetensors file: it has only {length} bytes; download it again"));
     };
     if header > LONGEST_HEADER {
         return Err("is no safetensors file: it does not begin with the length of a header".to_owned());
@@ -72,16 +70,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(usize, Metadata), String> {
 
 fn check_entry(name: &str, entry: &Entry) -> Result<(), String> {
     let Ok(dtype) = Dtype::deserialize(&entry.dtype) else {
-        return Err(format!(
-            "has a tensor {name:?} of the unknown type {}",
-            entry.dtype
-        ));
+        return Err(format!("has a tensor {name:?} of the unknown type {}", entry.dtype));
     };
     let (begin, end) = entry.data_offsets;
-    let bits = entry
-        .shape
-        .iter()
-        .try_fold(dtype.bitsize() as u64, |bits, axis| bits.checked_mul(*axis));
+    let bits = entry.shape.iter().try_fold(dtype.bitsize() as u64, |bits, axis| bits.checked_mul(*axis));
     let taken = end.checked_sub(begin);
     match (bits, taken) {
         (Some(bits), Some(taken)) if bits.div_ceil(8) == taken => Ok(()),

@@ -15,9 +15,7 @@ struct Config {
 
 async fn resolve(path: &Path) -> Result<ModelFiles, SourceError> {
     let source: Source = path.to_str().unwrap().parse()?;
-    source
-        .resolve(&Wanted::model("text-embedding"), &HubOptions::new("unused"), &())
-        .await
+    source.resolve(&Wanted::model("text-embedding"), &HubOptions::new("unused"), &()).await
 }
 
 async fn refusal(path: &Path) -> String {
@@ -51,31 +49,13 @@ async fn a_folder_gives_its_files_by_name() {
         ("pytorch_model.bin", b"pickle"),
     ]);
     let files = resolve(folder.path()).await.unwrap();
-    let expected = [
-        "1_Pooling/config.json",
-        "config.json",
-        "model.safetensors",
-        "modules.json",
-        "tokenizer.json",
-    ];
+    let expected =
+        ["1_Pooling/config.json", "config.json", "model.safetensors", "modules.json", "tokenizer.json"];
     assert_eq!(files.names().collect::<Vec<_>>(), expected);
     assert_eq!(files.config::<Config>().unwrap().hidden_size, 384);
     assert_eq!(files.weight_bytes(), weights.len() as u64);
-    assert_eq!(
-        files
-            .tokenizer()
-            .unwrap()
-            .encode("hello world", false)
-            .unwrap()
-            .get_ids(),
-        [1, 2]
-    );
-    assert!(
-        files
-            .json_if_any::<serde_json::Value>("generation_config.json")
-            .unwrap()
-            .is_none()
-    );
+    assert_eq!(files.tokenizer().unwrap().encode("hello world", false).unwrap().get_ids(), [1, 2]);
+    assert!(files.json_if_any::<serde_json::Value>("generation_config.json").unwrap().is_none());
     assert!(files.text_if_any("chat_template.jinja").unwrap().is_none());
     let pooling: serde_json::Value = files.folder("1_Pooling").config().unwrap();
     assert_eq!(pooling["pooling_mode_mean_tokens"], true);
@@ -84,10 +64,7 @@ async fn a_folder_gives_its_files_by_name() {
 
 #[tokio::test]
 async fn the_revision_changes_with_a_file() {
-    let folder = folder(&[
-        ("config.json", b"{}"),
-        ("model.safetensors", &safetensors(&[("w", &[1])])),
-    ]);
+    let folder = folder(&[("config.json", b"{}"), ("model.safetensors", &safetensors(&[("w", &[1])]))]);
     let first = resolve(folder.path()).await.unwrap();
     let again = resolve(folder.path()).await.unwrap();
     assert_eq!(first.revision(), again.revision());
@@ -114,10 +91,7 @@ async fn shards_must_all_be_there() {
     std::fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
     let files = resolve(folder.path()).await.unwrap();
     let error = Weights::open(&files).unwrap_err().to_string();
-    assert!(
-        error.contains("has no model-00002-of-00002.safetensors, which "),
-        "{error}"
-    );
+    assert!(error.contains("has no model-00002-of-00002.safetensors, which "), "{error}");
 }
 
 #[tokio::test]
@@ -147,20 +121,14 @@ async fn what_is_not_there_is_refused_with_what_to_write() {
     let advice = " does not exist; for the hub's model write hf:sentence-transformers/no-such-folder";
     assert!(error.ends_with(advice), "{error}");
     let error = refusal(Path::new("/no/such/folder")).await;
-    assert!(
-        error.starts_with("/no/such/folder does not exist; a source is hf:"),
-        "{error}"
-    );
+    assert!(error.starts_with("/no/such/folder does not exist; a source is hf:"), "{error}");
     let error = refusal(Path::new("~/models/x")).await;
     assert!(error.contains("write the whole path"), "{error}");
     let error = refusal(Path::new("no/such.gguf")).await;
     assert!(error.starts_with("no/such.gguf does not exist"), "{error}");
     let folder = folder(&[("config.json", b"{}"), ("x.gguf/y", b"")]);
     let error = refusal(&folder.path().join("config.json")).await;
-    assert!(
-        error.ends_with("is neither a folder nor a .gguf or .safetensors file"),
-        "{error}"
-    );
+    assert!(error.ends_with("is neither a folder nor a .gguf or .safetensors file"), "{error}");
     let error = refusal(&folder.path().join("x.gguf")).await;
     assert!(error.ends_with("x.gguf is not a file"), "{error}");
     let error = refusal(&folder.path().join("config.json/below")).await;
@@ -180,10 +148,7 @@ async fn a_folder_without_usable_weights_is_refused() {
     );
     let source: Source = pickled.path().to_str().unwrap().parse().unwrap();
     let wanted = Wanted::without_weights("text-embedding");
-    let files = source
-        .resolve(&wanted, &HubOptions::new("unused"), &())
-        .await
-        .unwrap();
+    let files = source.resolve(&wanted, &HubOptions::new("unused"), &()).await.unwrap();
     assert_eq!(files.names().collect::<Vec<_>>(), ["config.json"]);
     let error = Weights::open(&files).unwrap_err().to_string();
     assert!(error.ends_with("has no weights"), "{error}");
@@ -192,40 +157,22 @@ async fn a_folder_without_usable_weights_is_refused() {
 #[tokio::test]
 async fn a_configuration_that_does_not_fit_is_refused_by_its_field() {
     for (config, expected) in [
-        (
-            r#"{"hidden_size":"big"}"#,
-            "config.json is not valid: hidden_size: invalid type: string \"big\"",
-        ),
-        (
-            r#"{"hidden_size":-1}"#,
-            "config.json is not valid: hidden_size: invalid value: integer `-1`",
-        ),
+        (r#"{"hidden_size":"big"}"#, "config.json is not valid: hidden_size: invalid type: string \"big\""),
+        (r#"{"hidden_size":-1}"#, "config.json is not valid: hidden_size: invalid value: integer `-1`"),
         (r#"{}"#, "config.json is not valid: missing field `hidden_size`"),
-        (
-            r#"{"hidden_size":1"#,
-            "config.json is not valid: EOF while parsing",
-        ),
-        (
-            r#"{"hidden_size":1} x"#,
-            "config.json is not valid: trailing characters",
-        ),
+        (r#"{"hidden_size":1"#, "config.json is not valid: EOF while parsing"),
+        (r#"{"hidden_size":1} x"#, "config.json is not valid: trailing characters"),
         ("\u{feff}[]", "config.json is not valid: "),
     ] {
         let folder = folder(&[("config.json", config.as_bytes()), ("model.safetensors", b"")]);
         let files = resolve(folder.path()).await.unwrap();
         let error = files.config::<Config>().unwrap_err().to_string();
-        assert!(
-            error.contains(expected) && error.lines().count() == 1,
-            "{expected}: {error}"
-        );
+        assert!(error.contains(expected) && error.lines().count() == 1, "{expected}: {error}");
     }
     let folder = folder(&[("model.safetensors", b""), ("tokenizer.json", b"{}")]);
     let files = resolve(folder.path()).await.unwrap();
     let error = files.config::<Config>().unwrap_err().to_string();
-    assert!(
-        error.ends_with(" has no config.json, so the model's architecture is unknown"),
-        "{error}"
-    );
+    assert!(error.ends_with(" has no config.json, so the model's architecture is unknown"), "{error}");
     let error = files.tokenizer().unwrap_err().to_string();
     assert!(error.contains("tokenizer.json is no tokenizer: "), "{error}");
     let error = resolve(&folder.path().join("model.safetensors")).await.unwrap();
@@ -236,10 +183,7 @@ async fn a_configuration_that_does_not_fit_is_refused_by_its_field() {
 
 #[tokio::test]
 async fn a_manifest_cannot_lead_out_of_the_folder() {
-    let folder = folder(&[
-        ("modules.json", br#"[{"path":"../secrets"}]"#),
-        ("model.safetensors", b""),
-    ]);
+    let folder = folder(&[("modules.json", br#"[{"path":"../secrets"}]"#), ("model.safetensors", b"")]);
     let error = refusal(folder.path()).await;
     assert!(error.contains("leads out of the model's folder"), "{error}");
     std::fs::write(folder.path().join("modules.json"), b"{").unwrap();
@@ -251,10 +195,7 @@ async fn a_manifest_cannot_lead_out_of_the_folder() {
 #[tokio::test]
 async fn what_may_not_be_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = folder(&[
-        ("config.json", b"{}"),
-        ("model.safetensors", &safetensors(&[("w", &[1])])),
-    ]);
+    let folder = folder(&[("config.json", b"{}"), ("model.safetensors", &safetensors(&[("w", &[1])]))]);
     let weights = folder.path().join("model.safetensors");
     std::fs::set_permissions(&weights, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&weights).is_ok() {
@@ -271,34 +212,17 @@ async fn what_may_not_be_read_is_refused() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o000)).unwrap();
     let error = refusal(folder.path()).await;
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(
-        error.starts_with("cannot read ") && error.contains("Permission denied"),
-        "{error}"
-    );
+    assert!(error.starts_with("cannot read ") && error.contains("Permission denied"), "{error}");
 }
 
 #[tokio::test]
 async fn a_built_in_model_that_is_not_there_is_refused_by_name() {
     let source: Source = "builtin:no-such-model".parse().unwrap();
     let wanted = Wanted::model("text-embedding");
-    let error = source
-        .resolve(&wanted, &HubOptions::new("unused"), &())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("there is no built-in model \"no-such-model\"; there "),
-        "{error}"
-    );
+    let error = source.resolve(&wanted, &HubOptions::new("unused"), &()).await.unwrap_err().to_string();
+    assert!(error.starts_with("there is no built-in model \"no-such-model\"; there "), "{error}");
     let source: Source = "builtin".parse().unwrap();
     let wanted = Wanted::model("no-such-modality");
-    let error = source
-        .resolve(&wanted, &HubOptions::new("unused"), &())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("there is no built-in model for no-such-modality; there "),
-        "{error}"
-    );
+    let error = source.resolve(&wanted, &HubOptions::new("unused"), &()).await.unwrap_err().to_string();
+    assert!(error.starts_with("there is no built-in model for no-such-modality; there "), "{error}");
 }

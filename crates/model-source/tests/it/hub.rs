@@ -31,10 +31,7 @@ fn repo() -> Repo {
         ("config.json", br#"{"hidden_size":8}"#.to_vec()),
         ("tokenizer.json", TOKENIZER.as_bytes().to_vec()),
         ("modules.json", MODULES.as_bytes().to_vec()),
-        (
-            "1_Pooling/config.json",
-            br#"{"pooling_mode_mean_tokens":true}"#.to_vec(),
-        ),
+        ("1_Pooling/config.json", br#"{"pooling_mode_mean_tokens":true}"#.to_vec()),
         ("model.safetensors", weights()),
         ("pytorch_model.bin", b"never fetched".to_vec()),
         ("onnx/model.onnx", b"never fetched".to_vec()),
@@ -63,9 +60,7 @@ async fn resolve_with(
     progress: &dyn Progress,
 ) -> Result<ModelFiles, SourceError> {
     let source: Source = source.parse()?;
-    source
-        .resolve(&Wanted::model("text-embedding"), options, progress)
-        .await
+    source.resolve(&Wanted::model("text-embedding"), options, progress).await
 }
 
 async fn refusal(source: &str, options: &HubOptions) -> String {
@@ -95,12 +90,7 @@ impl Progress for Heard {
         self.planned.lock().unwrap().push((files, bytes));
     }
     fn received(&self, file: &str, done: u64, total: u64) {
-        self.received
-            .lock()
-            .unwrap()
-            .entry(file.to_owned())
-            .or_default()
-            .push((done, total));
+        self.received.lock().unwrap().entry(file.to_owned()).or_default().push((done, total));
     }
     fn finished(&self, file: &str) {
         self.finished.lock().unwrap().push(file.to_owned());

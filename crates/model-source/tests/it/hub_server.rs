@@ -43,15 +43,8 @@ pub(crate) struct Repo {
 
 impl Repo {
     pub(crate) fn new<N: Into<String>, C: Into<Bytes>>(files: impl IntoIterator<Item = (N, C)>) -> Self {
-        let files = files
-            .into_iter()
-            .map(|(name, content)| (name.into(), content.into()))
-            .collect();
-        Self {
-            files,
-            commit: COMMIT.to_owned(),
-            access: Access::Public,
-        }
+        let files = files.into_iter().map(|(name, content)| (name.into(), content.into())).collect();
+        Self { files, commit: COMMIT.to_owned(), access: Access::Public }
     }
 
     pub(crate) fn access(mut self, access: Access) -> Self {
@@ -106,14 +99,8 @@ pub(crate) struct HubServer {
 impl HubServer {
     /// Starts with some repositories.
     pub(crate) async fn start<N: Into<String>>(repos: impl IntoIterator<Item = (N, Repo)>) -> Self {
-        let repos = repos
-            .into_iter()
-            .map(|(name, repo)| (name.into(), repo))
-            .collect();
-        let shared = Arc::new(Mutex::new(Shared {
-            repos,
-            ..Shared::default()
-        }));
+        let repos = repos.into_iter().map(|(name, repo)| (name.into(), repo)).collect();
+        let shared = Arc::new(Mutex::new(Shared { repos, ..Shared::default() }));
         let hub = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = hub.local_addr().unwrap();
@@ -124,11 +111,7 @@ impl HubServer {
             tokio::spawn(async move { axum::serve(hub, hub_router).await.unwrap() }),
             tokio::spawn(async move { axum::serve(store, store_router).await.unwrap() }),
         ];
-        Self {
-            shared,
-            hub: address,
-            tasks,
-        }
+        Self { shared, hub: address, tasks }
     }
 
     /// What `HF_ENDPOINT` is to be.
@@ -148,13 +131,7 @@ impl HubServer {
 
     /// The next answers with the content of `file` go wrong, one after the other.
     pub(crate) fn fail(&self, file: &str, faults: impl IntoIterator<Item = Fault>) {
-        self.shared
-            .lock()
-            .unwrap()
-            .faults
-            .entry(file.to_owned())
-            .or_default()
-            .extend(faults);
+        self.shared.lock().unwrap().faults.entry(file.to_owned()).or_default().extend(faults);
     }
 
     /// Takes the requests since the last call.
@@ -260,28 +237,14 @@ async fn serve(
         faults.map(|faults| faults.remove(0))
     };
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let from = range.and_then(|range| {
-        range
-            .strip_prefix("bytes=")?
-            .strip_suffix('-')?
-            .parse::<usize>()
-            .ok()
-    });
-    let from = if matches!(fault, Some(Fault::IgnoreRange)) {
-        None
-    } else {
-        from
-    };
+    let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let from = if matches!(fault, Some(Fault::IgnoreRange)) { None } else { from };
     let total = content.len();
     let mut answer = match from {
         Some(from) if from >= total => return refuse(416, None, "Range Not Satisfiable"),
         Some(from) => {
             let mut answer = status(206, Body::empty());
-            insert(
-                &mut answer,
-                "content-range",
-                &format!("bytes {from}-{}/{total}", total - 1),
-            );
+            insert(&mut answer, "content-range", &format!("bytes {from}-{}/{total}", total - 1));
             answer
         }
         None => status(200, Body::empty()),
@@ -377,11 +340,7 @@ fn remember(shared: &Mutex<Shared>, method: &Method, uri: &Uri, headers: &Header
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// Which files the hub keeps apart.
@@ -415,8 +374,5 @@ fn status(code: u16, body: Body) -> Answer {
 }
 
 fn insert(answer: &mut Answer, name: &'static str, value: &str) {
-    answer.headers_mut().insert(
-        HeaderName::from_static(name),
-        HeaderValue::from_str(value).unwrap(),
-    );
+    answer.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
 }

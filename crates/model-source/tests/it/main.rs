@@ -1,9 +1,5 @@
 //! Sources, files, weights and the hub, through the public face.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on should panic"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should panic")]
 
 mod folder;
 mod hub;

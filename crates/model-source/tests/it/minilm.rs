@@ -8,9 +8,7 @@ use model_source::{HubOptions, Source, Wanted, Weights};
 
 /// The folder of a model fetched by `cargo xtask models`, or nothing, said aloud, where it is absent.
 fn model(name: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/models")
-        .join(name);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/models").join(name);
     if folder.join("config.json").exists() {
         return Some(folder);
     }
@@ -19,10 +17,7 @@ fn model(name: &str) -> Option<PathBuf> {
         "{name} is required and absent; run cargo xtask models"
     );
     // Not eprintln!, which the test harness would capture.
-    let _ = writeln!(
-        std::io::stderr(),
-        "skipped: {name} is absent; run cargo xtask models"
-    );
+    let _ = writeln!(std::io::stderr(), "skipped: {name} is absent; run cargo xtask models");
     None
 }
 
@@ -33,32 +28,18 @@ async fn minilm_resolves_and_its_tensors_fit_its_configuration() {
     };
     let source = Source::Folder(folder);
     let wanted = Wanted::model("text-embedding");
-    let files = source
-        .resolve(&wanted, &HubOptions::new("unused"), &())
-        .await
-        .unwrap();
+    let files = source.resolve(&wanted, &HubOptions::new("unused"), &()).await.unwrap();
     let config: serde_json::Value = files.config().unwrap();
     assert_eq!(config["hidden_size"], 384);
     let pooling: serde_json::Value = files.json("1_Pooling/config.json").unwrap();
     assert_eq!(pooling["pooling_mode_mean_tokens"], true);
-    let ids = files
-        .tokenizer()
-        .unwrap()
-        .encode("hello world", true)
-        .unwrap()
-        .get_ids()
-        .to_vec();
+    let ids = files.tokenizer().unwrap().encode("hello world", true).unwrap().get_ids().to_vec();
     assert_eq!(ids[..4], [101, 7592, 2088, 102]);
     let weights = Weights::open(&files).unwrap();
-    let prefix = weights
-        .prefix(&["", "bert."], "embeddings.word_embeddings.weight")
-        .unwrap();
+    let prefix = weights.prefix(&["", "bert."], "embeddings.word_embeddings.weight").unwrap();
     let builder = weights.var_builder(DType::F32, &Device::Cpu);
     let name = format!("{prefix}embeddings.word_embeddings.weight");
     assert_eq!(builder.get((30522, 384), &name).unwrap().dims(), [30522, 384]);
     let error = builder.get((30522, 768), &name).unwrap_err().to_string();
-    assert!(
-        error.contains("has shape [30522, 384], the configuration wants [30522, 768]"),
-        "{error}"
-    );
+    assert!(error.contains("has shape [30522, 384], the configuration wants [30522, 768]"), "{error}");
 }

@@ -24,16 +24,9 @@ fn every_form_is_told_apart_and_printed_as_it_was_given() {
     ] {
         assert_eq!(given.parse::<Source>().unwrap().to_string(), given);
     }
-    let Source::Hub(model) = "hf:o/n@v1:x.gguf".parse().unwrap() else {
-        panic!("not a hub model")
-    };
-    assert_eq!(
-        (model.repo.as_str(), model.revision(), model.file.as_deref()),
-        ("o/n", "v1", Some("x.gguf"))
-    );
-    let Source::Hub(model) = "hf:o/n".parse().unwrap() else {
-        panic!("not a hub model")
-    };
+    let Source::Hub(model) = "hf:o/n@v1:x.gguf".parse().unwrap() else { panic!("not a hub model") };
+    assert_eq!((model.repo.as_str(), model.revision(), model.file.as_deref()), ("o/n", "v1", Some("x.gguf")));
+    let Source::Hub(model) = "hf:o/n".parse().unwrap() else { panic!("not a hub model") };
     assert_eq!(model.revision(), "main");
     assert!(matches!("X.GGUF".parse(), Ok(Source::File(_))));
     assert!(matches!("C:\\models\\x".parse(), Ok(Source::Folder(_))));
@@ -47,14 +40,8 @@ fn what_is_no_source_is_refused_in_one_line_that_says_what_to_write() {
          or builtin[:name]"
     );
     for (given, advice) in [
-        (
-            "https://huggingface.co/owner/name/tree/main",
-            "write hf:owner/name",
-        ),
-        (
-            "https://example.com/model.gguf",
-            "not fetched from other addresses",
-        ),
+        ("https://huggingface.co/owner/name/tree/main", "write hf:owner/name"),
+        ("https://example.com/model.gguf", "not fetched from other addresses"),
         ("ollama:llama3", "unknown scheme ollama:"),
         ("hf:", "the repository's name is missing"),
         ("hf:a/b/c", "a file in it follows a colon"),
@@ -70,10 +57,7 @@ fn what_is_no_source_is_refused_in_one_line_that_says_what_to_write() {
         ("a\nb", "control character"),
     ] {
         let error = error(given);
-        assert!(
-            error.contains(advice) && error.lines().count() == 1,
-            "{given:?}: {error}"
-        );
+        assert!(error.contains(advice) && error.lines().count() == 1, "{given:?}: {error}");
     }
 }
 
@@ -81,9 +65,7 @@ fn what_is_no_source_is_refused_in_one_line_that_says_what_to_write() {
 fn configuration_files_spell_it_as_a_string() {
     let source: Source = serde_json::from_str(r#""hf:owner/name""#).unwrap();
     assert_eq!(serde_json::to_string(&source).unwrap(), r#""hf:owner/name""#);
-    let error = serde_json::from_str::<Source>(r#""hf:""#)
-        .unwrap_err()
-        .to_string();
+    let error = serde_json::from_str::<Source>(r#""hf:""#).unwrap_err().to_string();
     assert!(error.contains("the repository's name is missing"), "{error}");
 }
 

@@ -36,10 +36,7 @@ fn tensors_come_as_they_were_stored() {
     assert_eq!(stored.bytes.len(), 16);
     let builder = weights.var_builder(DType::F32, &Device::Cpu);
     let tensor = builder.pp("a").get((2, 3), "weight").unwrap();
-    assert_eq!(
-        tensor.to_vec2::<f32>().unwrap(),
-        [[0.0, 0.125, 0.25], [0.375, 0.5, 0.625]]
-    );
+    assert_eq!(tensor.to_vec2::<f32>().unwrap(), [[0.0, 0.125, 0.25], [0.375, 0.5, 0.625]]);
     // The mapping outlives what it was opened through.
     drop(weights);
     assert!(builder.contains_tensor("b"));
@@ -51,18 +48,9 @@ fn tensors_come_as_they_were_stored() {
 fn prefixes_are_found_by_a_tensor_that_must_be_there() {
     let (_folder, path) = written(&safetensors(&[("bert.embeddings.word.weight", &[2])]));
     let weights = Weights::open_path(&path).unwrap();
-    assert_eq!(
-        weights.prefix(&["", "bert."], "embeddings.word.weight").unwrap(),
-        "bert."
-    );
-    let error = weights
-        .prefix(&["", "roberta."], "embeddings.word.weight")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("have no tensor \"embeddings.word.weight\""),
-        "{error}"
-    );
+    assert_eq!(weights.prefix(&["", "bert."], "embeddings.word.weight").unwrap(), "bert.");
+    let error = weights.prefix(&["", "roberta."], "embeddings.word.weight").unwrap_err().to_string();
+    assert!(error.contains("have no tensor \"embeddings.word.weight\""), "{error}");
 }
 
 #[test]
@@ -71,17 +59,11 @@ fn a_tensor_that_does_not_fit_the_configuration_is_named_with_both_shapes() {
     let weights = Weights::open_path(&path).unwrap();
     let builder = weights.var_builder(DType::F32, &Device::Cpu);
     let error = builder.get((2, 4), "w").unwrap_err().to_string();
-    assert!(
-        error.ends_with("has shape [2, 3], the configuration wants [2, 4]"),
-        "{error}"
-    );
+    assert!(error.ends_with("has shape [2, 3], the configuration wants [2, 4]"), "{error}");
     assert!(error.starts_with("tensor \"w\" in "), "{error}");
     let error = builder.get(1, "absent").unwrap_err().to_string();
     assert!(error.contains("have no tensor \"absent\""), "{error}");
-    let error = weights
-        .tensor_of("w", &[2, 3], StoredDtype::I8)
-        .unwrap_err()
-        .to_string();
+    let error = weights.tensor_of("w", &[2, 3], StoredDtype::I8).unwrap_err().to_string();
     assert!(error.ends_with("is F32, which cannot be used here"), "{error}");
 }
 
@@ -90,14 +72,8 @@ fn eight_bit_integers_are_given_as_stored_but_not_as_tensors() {
     let bytes = with_header(r#"{"t":{"dtype":"I8","shape":[3],"data_offsets":[0,3]}}"#, 3);
     let (_folder, path) = written(&bytes);
     let weights = Weights::open_path(&path).unwrap();
-    assert_eq!(
-        weights.tensor_of("t", &[3], StoredDtype::I8).unwrap().bytes,
-        [0, 0, 0]
-    );
-    let error = weights
-        .load("t", DType::F32, &Device::Cpu)
-        .unwrap_err()
-        .to_string();
+    assert_eq!(weights.tensor_of("t", &[3], StoredDtype::I8).unwrap().bytes, [0, 0, 0]);
+    let error = weights.load("t", DType::F32, &Device::Cpu).unwrap_err().to_string();
     assert!(error.ends_with("is I8, which cannot be used here"), "{error}");
 }
 
@@ -110,10 +86,7 @@ fn a_truncated_file_is_refused_wherever_it_was_cut() {
             0..8 => format!("model.safetensors is no safetensors file: it has only {length} bytes"),
             _ => "model.safetensors is truncated: its header".to_owned(),
         };
-        assert!(
-            error.starts_with(&expected) && error.ends_with("download it again"),
-            "{length}: {error}"
-        );
+        assert!(error.starts_with(&expected) && error.ends_with("download it again"), "{length}: {error}");
     }
     let whole_length = whole.len();
     assert_eq!(
@@ -136,38 +109,14 @@ fn a_damaged_header_is_refused_by_the_tensor_at_fault() {
             entry(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,4]}"#, 4),
             "takes 8 bytes, but its place has 4",
         ),
-        (
-            entry(r#"{"dtype":"F33","shape":[1],"data_offsets":[0,4]}"#, 4),
-            "of the unknown type \"F33\"",
-        ),
-        (
-            entry(r#"{"dtype":"F32","shape":[1],"data_offsets":[8,4]}"#, 8),
-            "at bytes 8 to 4",
-        ),
-        (
-            entry(
-                r#"{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,4]}"#,
-                4,
-            ),
-            "has shape",
-        ),
-        (
-            entry(r#"{"dtype":"F32","shape":[1]}"#, 4),
-            "missing field `data_offsets`",
-        ),
-        (
-            entry(r#"{"dtype":"F32","shape":[1],"data_offsets":[4,8]}"#, 8),
-            "damaged header",
-        ),
+        (entry(r#"{"dtype":"F33","shape":[1],"data_offsets":[0,4]}"#, 4), "of the unknown type \"F33\""),
+        (entry(r#"{"dtype":"F32","shape":[1],"data_offsets":[8,4]}"#, 8), "at bytes 8 to 4"),
+        (entry(r#"{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,4]}"#, 4), "has shape"),
+        (entry(r#"{"dtype":"F32","shape":[1]}"#, 4), "missing field `data_offsets`"),
+        (entry(r#"{"dtype":"F32","shape":[1],"data_offsets":[4,8]}"#, 8), "damaged header"),
         (refusal(&with_header("not json", 0)), "has a damaged header"),
-        (
-            refusal(&u64::MAX.to_le_bytes()),
-            "does not begin with the length of a header",
-        ),
-        (
-            refusal(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-            "run git lfs pull",
-        ),
+        (refusal(&u64::MAX.to_le_bytes()), "does not begin with the length of a header"),
+        (refusal(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "run git lfs pull"),
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
@@ -175,13 +124,8 @@ fn a_damaged_header_is_refused_by_the_tensor_at_fault() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named() {
-    let error = Weights::open_path(Path::new("no/such/model.safetensors"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("cannot read no/such/model.safetensors: No such file"),
-        "{error}"
-    );
+    let error = Weights::open_path(Path::new("no/such/model.safetensors")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read no/such/model.safetensors: No such file"), "{error}");
 }
 
 mod any_bytes {

@@ -50,10 +50,7 @@ impl LanesConfig {
         if self.unresponsive_after == Duration::MAX {
             return None;
         }
-        let scaled = claim
-            .estimate
-            .unwrap_or_default()
-            .saturating_mul(self.unresponsive_factor);
+        let scaled = claim.estimate.unwrap_or_default().saturating_mul(self.unresponsive_factor);
         Some(self.unresponsive_after.max(scaled))
     }
 }

@@ -35,10 +35,7 @@ pub enum ComputeError {
 impl ComputeError {
     /// What a caught panic says, for the payloads that `panic!` makes.
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let message = match (
-            payload.downcast_ref::<&'static str>(),
-            payload.downcast_ref::<String>(),
-        ) {
+        let message = match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
             (Some(text), _) => one_line(text),
             (None, Some(text)) => one_line(text),
             (None, None) => "a value that is no text".to_owned(),

@@ -164,11 +164,7 @@ impl<W> Grants<W> {
             self.start(account, request.ticket, request.limit, now);
             return Claimed::Started(work);
         }
-        let waiting = Waiting {
-            since: now,
-            limit: request.limit,
-            work,
-        };
+        let waiting = Waiting { since: now, limit: request.limit, work };
         self.accounts[account].queues[request.priority.index()].insert(request.ticket, waiting);
         self.accounts[account].waiting += 1;
         self.waiting += 1;
@@ -196,13 +192,7 @@ impl<W> Grants<W> {
     /// Frees the slot of a claim; `None` if it has none.
     pub(super) fn finish(&mut self, ticket: Ticket, now: Instant) -> Option<Finished> {
         let at = self.running.iter().position(|running| running.ticket == ticket)?;
-        let Running {
-            account,
-            since,
-            lost,
-            charged,
-            ..
-        } = self.running.swap_remove(at);
+        let Running { account, since, lost, charged, .. } = self.running.swap_remove(at);
         let took = now.saturating_duration_since(since);
         let entry = &mut self.accounts[account];
         entry.charge(took.saturating_sub(charged));
@@ -234,10 +224,7 @@ impl<W> Grants<W> {
 
     /// Gives up what runs past its limit. Slots may have become free: call [`Grants::grant`] until it has none.
     pub(super) fn sweep(&mut self, now: Instant) -> Swept<W> {
-        let mut swept = Swept {
-            lost: Vec::new(),
-            thrown_out: Vec::new(),
-        };
+        let mut swept = Swept { lost: Vec::new(), thrown_out: Vec::new() };
         for at in 0..self.running.len() {
             let running = &mut self.running[at];
             if running.lost || running.until.is_none_or(|until| now < until) {
@@ -273,9 +260,7 @@ impl<W> Grants<W> {
     ) -> Standing {
         if let Some(running) = self.running.iter().find(|running| running.ticket == ticket) {
             return match running.lost {
-                true => Standing::Lost {
-                    after: now.saturating_duration_since(running.since),
-                },
+                true => Standing::Lost { after: now.saturating_duration_since(running.since) },
                 false => Standing::Until(running.until),
             };
         }
@@ -292,11 +277,7 @@ impl<W> Grants<W> {
 
     /// The earliest moment at which something that runs will be given up: whoever waits looks again then.
     fn next_limit(&self) -> Option<Instant> {
-        self.running
-            .iter()
-            .filter(|running| !running.lost)
-            .filter_map(|running| running.until)
-            .min()
+        self.running.iter().filter(|running| !running.lost).filter_map(|running| running.until).min()
     }
 
     /// Whether the claim was thrown out of the queue because its model is refused; true once.
@@ -320,18 +301,12 @@ impl<W> Grants<W> {
 
     /// All the time this model has had a slot of this lane.
     pub(super) fn computed(&self, model: &ModelId) -> Duration {
-        self.index
-            .get(model)
-            .map(|&account| self.accounts[account].computed)
-            .unwrap_or_default()
+        self.index.get(model).map(|&account| self.accounts[account].computed).unwrap_or_default()
     }
 
     /// How many pieces of this model's work are lost now.
     pub(super) fn lost_of(&self, model: &ModelId) -> usize {
-        self.index
-            .get(model)
-            .map(|&account| self.accounts[account].lost)
-            .unwrap_or_default()
+        self.index.get(model).map(|&account| self.accounts[account].lost).unwrap_or_default()
     }
 
     /// How many slots the lane has when none is lost.
@@ -357,12 +332,7 @@ impl<W> Grants<W> {
     /// The account and priority class of the next in order.
     fn next(&self, now: Instant) -> Option<(usize, usize)> {
         let mut best = None;
-        for (at, account) in self
-            .accounts
-            .iter()
-            .enumerate()
-            .filter(|(_, account)| account.waiting > 0)
-        {
+        for (at, account) in self.accounts.iter().enumerate().filter(|(_, account)| account.waiting > 0) {
             for (class, queue) in account.queues.iter().enumerate() {
                 let Some((&ticket, head)) = queue.first_key_value() else {
                     continue;
@@ -444,12 +414,7 @@ impl<W> Grants<W> {
     /// Raises the floor to the least share of the active accounts.
     fn raise_floor(&mut self) {
         if self.active > 0 {
-            let least = self
-                .accounts
-                .iter()
-                .filter(|a| a.is_active())
-                .map(|a| a.share)
-                .min();
+            let least = self.accounts.iter().filter(|a| a.is_active()).map(|a| a.share).min();
             self.floor = self.floor.max(least.unwrap_or_default());
         }
     }

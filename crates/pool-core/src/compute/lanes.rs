@@ -84,21 +84,10 @@ impl Lanes {
     /// Lanes over the given compute.
     pub fn new(config: LanesConfig, compute: Arc<dyn Compute>) -> Self {
         let lanes = [config.step_slots(), config.prepare_slots, config.io_slots].map(|slots| {
-            Mutex::new(State {
-                grants: Grants::new(slots.get(), config.ageing),
-                pumping: false,
-            })
+            Mutex::new(State { grants: Grants::new(slots.get(), config.ageing), pumping: false })
         });
         let anyone = ModelId::new("");
-        Self {
-            inner: Arc::new(Inner {
-                config,
-                compute,
-                tickets: AtomicU64::new(0),
-                lanes,
-                anyone,
-            }),
-        }
+        Self { inner: Arc::new(Inner { config, compute, tickets: AtomicU64::new(0), lanes, anyone }) }
     }
 
     /// Runs one step of a model, when it is its turn.
@@ -180,10 +169,7 @@ impl Lanes {
     }
 
     fn sum<N: std::iter::Sum>(&self, of: impl Fn(&Grants<Work>) -> N) -> N {
-        Lane::ALL
-            .into_iter()
-            .map(|lane| of(&lock(self.inner.lane(lane)).grants))
-            .sum()
+        Lane::ALL.into_iter().map(|lane| of(&lock(self.inner.lane(lane)).grants)).sum()
     }
 
     fn run<T, F>(
@@ -201,23 +187,11 @@ impl Lanes {
         async move {
             let ticket = inner.tickets.fetch_add(1, Ordering::Relaxed);
             let (reply, result) = oneshot::channel();
-            let slot = Slot {
-                inner: Arc::clone(&inner),
-                lane,
-                ticket,
-                freed: false,
-            };
+            let slot = Slot { inner: Arc::clone(&inner), lane, ticket, freed: false };
             let span = tracing::Span::current();
             let work: Work = Box::new(move || slot.run(&span, work, reply));
             let Claim { model, priority, .. } = claim;
-            let mut place = Place {
-                inner,
-                lane,
-                ticket,
-                model,
-                priority,
-                settled: false,
-            };
+            let mut place = Place { inner, lane, ticket, model, priority, settled: false };
             let look_again = place.take(limit, work)?;
             place.outcome(look_again, result).await
         }
@@ -226,10 +200,7 @@ impl Lanes {
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes")
-            .field("config", &self.inner.config)
-            .field("stats", &self.stats())
-            .finish()
+        f.debug_struct("Lanes").field("config", &self.inner.config).field("stats", &self.stats()).finish()
     }
 }
 
@@ -304,10 +275,7 @@ impl Drop for Slot {
             return;
         }
         let now = Instant::now();
-        let had_slot = lock(self.inner.lane(self.lane))
-            .grants
-            .finish(self.ticket, now)
-            .is_some();
+        let had_slot = lock(self.inner.lane(self.lane)).grants.finish(self.ticket, now).is_some();
         if had_slot {
             self.inner.pump(self.lane);
         }
@@ -328,12 +296,7 @@ impl Place {
     /// Starts the work or puts it in the queue. Says when to look whether something hangs.
     fn take(&mut self, limit: Option<Duration>, work: Work) -> Result<Option<Instant>, ComputeError> {
         let now = Instant::now();
-        let request = Request {
-            ticket: self.ticket,
-            model: &self.model,
-            priority: self.priority,
-            limit,
-        };
+        let request = Request { ticket: self.ticket, model: &self.model, priority: self.priority, limit };
         let mut state = lock(self.inner.lane(self.lane));
         match state.grants.claim(request, now, work) {
             Claimed::Started(work) => {
@@ -342,9 +305,7 @@ impl Place {
                 Ok(limit.and_then(|limit| now.checked_add(limit)))
             }
             Claimed::Waits => {
-                let standing = state
-                    .grants
-                    .standing(self.ticket, &self.model, self.priority, now);
+                let standing = state.grants.standing(self.ticket, &self.model, self.priority, now);
                 let freed_meanwhile = state.grants.has_room();
                 drop(state);
                 if freed_meanwhile {
@@ -359,9 +320,7 @@ impl Place {
                 drop(state);
                 drop(work);
                 self.settled = true;
-                Err(ComputeError::Refused {
-                    model: self.model.clone(),
-                })
+                Err(ComputeError::Refused { model: self.model.clone() })
             }
         }
     }
@@ -397,9 +356,7 @@ impl Place {
         let now = Instant::now();
         let mut state = lock(self.inner.lane(self.lane));
         let Swept { lost, thrown_out } = state.grants.sweep(now);
-        let standing = state
-            .grants
-            .standing(self.ticket, &self.model, self.priority, now);
+        let standing = state.grants.standing(self.ticket, &self.model, self.priority, now);
         drop(state);
         for (model, after) in &lost {
             tracing::error!(%model, lane = %self.lane, ?after, "a computation does not return: its thread is lost");
@@ -417,13 +374,9 @@ impl Place {
     ) -> Result<T, ComputeError> {
         self.settled = true;
         answer.unwrap_or_else(|_dropped| {
-            let thrown_out = lock(self.inner.lane(self.lane))
-                .grants
-                .was_thrown_out(self.ticket);
+            let thrown_out = lock(self.inner.lane(self.lane)).grants.was_thrown_out(self.ticket);
             Err(if thrown_out {
-                ComputeError::Refused {
-                    model: self.model.clone(),
-                }
+                ComputeError::Refused { model: self.model.clone() }
             } else {
                 ComputeError::Gone
             })
@@ -437,9 +390,7 @@ impl Drop for Place {
         if self.settled {
             return;
         }
-        let work = lock(self.inner.lane(self.lane))
-            .grants
-            .cancel(self.ticket, &self.model, self.priority);
+        let work = lock(self.inner.lane(self.lane)).grants.cancel(self.ticket, &self.model, self.priority);
         drop(work);
     }
 }

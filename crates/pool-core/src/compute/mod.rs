@@ -93,11 +93,7 @@ pub struct Claim {
 impl Claim {
     /// A claim of normal priority without an estimate.
     pub fn new(model: ModelId) -> Self {
-        Self {
-            model,
-            priority: Priority::default(),
-            estimate: None,
-        }
+        Self { model, priority: Priority::default(), estimate: None }
     }
 
     /// The same claim at another priority.

@@ -30,9 +30,7 @@ pub enum Scripted {
 
 impl Scripted {
     /// Runs it at once.
-    pub const NOW: Self = Self::Run {
-        after: Duration::ZERO,
-    };
+    pub const NOW: Self = Self::Run { after: Duration::ZERO };
 }
 
 type Script = Box<dyn FnMut(Lane, u64) -> Scripted + Send>;
@@ -154,8 +152,6 @@ impl Compute for ScriptedCompute {
 
 impl fmt::Debug for ScriptedCompute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedCompute")
-            .field("executed", &self.executed)
-            .finish_non_exhaustive()
+        f.debug_struct("ScriptedCompute").field("executed", &self.executed).finish_non_exhaustive()
     }
 }

@@ -105,9 +105,7 @@ impl Governor {
             awaiting: AtomicUsize::new(0),
             freed: Notify::new(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Reserves memory now or not at all.
@@ -117,11 +115,7 @@ impl Governor {
     /// When less than that is left.
     pub fn try_reserve(&self, account: Account, bytes: Bytes) -> Result<Reservation, OutOfMemory> {
         self.shared.take(account, bytes.get())?;
-        Ok(Reservation {
-            shared: Arc::clone(&self.shared),
-            account,
-            bytes: bytes.get(),
-        })
+        Ok(Reservation { shared: Arc::clone(&self.shared), account, bytes: bytes.get() })
     }
 
     /// How full the budget is now.
@@ -151,10 +145,7 @@ impl Governor {
 
     /// Tells, from this call on, whenever memory has been freed.
     pub fn frees(&self) -> Frees {
-        Frees {
-            shared: Arc::clone(&self.shared),
-            seen: self.shared.frees.load(Ordering::SeqCst),
-        }
+        Frees { shared: Arc::clone(&self.shared), seen: self.shared.frees.load(Ordering::SeqCst) }
     }
 
     /// How the budget is used.
@@ -217,11 +208,7 @@ impl Reservation {
     pub fn split(&mut self, bytes: Bytes) -> Self {
         let bytes = bytes.get().min(self.bytes);
         self.bytes -= bytes;
-        Self {
-            shared: Arc::clone(&self.shared),
-            account: self.account,
-            bytes,
-        }
+        Self { shared: Arc::clone(&self.shared), account: self.account, bytes }
     }
 
     /// Adds another reservation to this one, and to its account. The budget does not change.
@@ -241,12 +228,8 @@ impl Reservation {
     /// Books it on another account. The budget does not change.
     pub fn reassign(mut self, account: Account) -> Self {
         if account != self.account {
-            self.shared
-                .account(self.account)
-                .fetch_sub(self.bytes, Ordering::SeqCst);
-            self.shared
-                .account(account)
-                .fetch_add(self.bytes, Ordering::SeqCst);
+            self.shared.account(self.account).fetch_sub(self.bytes, Ordering::SeqCst);
+            self.shared.account(account).fetch_add(self.bytes, Ordering::SeqCst);
             self.account = account;
         }
         self
@@ -263,10 +246,7 @@ impl Drop for Reservation {
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation")
-            .field("account", &self.account)
-            .field("bytes", &self.bytes)
-            .finish()
+        f.debug_struct("Reservation").field("account", &self.account).field("bytes", &self.bytes).finish()
     }
 }
 
@@ -277,10 +257,8 @@ impl Shared {
 
     fn take(&self, account: Account, bytes: u64) -> Result<(), OutOfMemory> {
         let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        let before = self
-            .used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits)
-            .map_err(|used| OutOfMemory {
+        let before =
+            self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).map_err(|used| OutOfMemory {
                 needed: Bytes(bytes),
                 available: Bytes(self.limit.saturating_sub(used)),
                 limit: Bytes(self.limit),
@@ -356,9 +334,7 @@ impl Frees {
 
 impl fmt::Debug for Frees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frees")
-            .field("seen", &self.seen)
-            .finish_non_exhaustive()
+        f.debug_struct("Frees").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 

@@ -21,9 +21,8 @@ pub fn detect_limit() -> Bytes {
 /// The smallest limit that the files, as `read` gives them, tell of.
 fn smallest_limit(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| parse_meminfo(&text));
-    let membership = read(Path::new("/proc/self/cgroup"))
-        .map(|text| parse_membership(&text))
-        .unwrap_or_default();
+    let membership =
+        read(Path::new("/proc/self/cgroup")).map(|text| parse_membership(&text)).unwrap_or_default();
     let mounts = read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
     let groups = membership.iter().flat_map(|group| {
         let mount = parse_mount(&mounts, group.hierarchy);
@@ -84,10 +83,7 @@ fn parse_membership(text: &str) -> Vec<Group> {
         } else {
             return None;
         };
-        path.starts_with('/').then(|| Group {
-            hierarchy,
-            path: path.to_owned(),
-        })
+        path.starts_with('/').then(|| Group { hierarchy, path: path.to_owned() })
     };
     text.lines().filter_map(group).collect()
 }
@@ -104,20 +100,13 @@ fn parse_mount(text: &str, hierarchy: Hierarchy) -> Option<Mount> {
         };
         let mut mount = mount.split(' ').skip(3);
         let (root, point) = (mount.next()?, mount.next()?);
-        is_it.then(|| Mount {
-            root: unescape(root),
-            point: unescape(point),
-        })
+        is_it.then(|| Mount { root: unescape(root), point: unescape(point) })
     })
 }
 
 /// The kernel writes blanks and backslashes of paths as three octal digits.
 fn unescape(field: &str) -> String {
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// The limit files of a group and of all those above it that the mount shows: each binds.
@@ -127,10 +116,7 @@ fn ancestors(group: &Group, mount: Option<&Mount>) -> Vec<String> {
         None => ("/", group.hierarchy.usual_mount()),
     };
     // Within a container the mount's root is often the group itself, while the path is the host's, or the reverse.
-    let below = group
-        .path
-        .strip_prefix(root.trim_end_matches('/'))
-        .unwrap_or(&group.path);
+    let below = group.path.strip_prefix(root.trim_end_matches('/')).unwrap_or(&group.path);
     let file = group.hierarchy.limit_file();
     let mut files = vec![format!("{point}/{file}")];
     let mut directory = point.trim_end_matches('/').to_owned();

@@ -44,11 +44,7 @@ pub fn describe() {
     metrics::describe_counter!(JOINED, Unit::Count, "Jobs that joined an equal one");
     metrics::describe_counter!(ENDED, Unit::Count, "Jobs ended, by outcome");
     metrics::describe_histogram!(QUEUE_SECONDS, Unit::Seconds, "Time from acceptance to a worker");
-    metrics::describe_histogram!(
-        STEP_SECONDS,
-        Unit::Seconds,
-        "Time of one step with its wait for a slot"
-    );
+    metrics::describe_histogram!(STEP_SECONDS, Unit::Seconds, "Time of one step with its wait for a slot");
     metrics::describe_histogram!(STEP_JOBS, Unit::Count, "Jobs active in a step");
     metrics::describe_counter!(TOKENS, Unit::Count, "Tokens of jobs that ended with a step");
     metrics::describe_gauge!(WORKERS, Unit::Count, "Workers that exist");

@@ -110,9 +110,7 @@ impl Breaker {
     /// Whether a load may begin now. [`Permit::Trial`] is given once until its end is told.
     pub(crate) fn permit(&mut self, now: Instant) -> Permit {
         match self.state {
-            State::Closed {
-                replace_at: Some(until),
-            } if now < until => Permit::No { until },
+            State::Closed { replace_at: Some(until) } if now < until => Permit::No { until },
             State::Closed { .. } => Permit::Yes,
             State::Open { until } if now < until => Permit::No { until },
             State::Open { .. } => {
@@ -120,9 +118,7 @@ impl Breaker {
                 Permit::Trial
             }
             // Nobody knows when the trial will end; this is when to ask again.
-            State::HalfOpen => Permit::No {
-                until: now + self.config.first_backoff,
-            },
+            State::HalfOpen => Permit::No { until: now + self.config.first_backoff },
         }
     }
 
@@ -164,9 +160,7 @@ impl Breaker {
             self.state = State::Open { until };
         } else {
             self.quiet_since = Some(now);
-            self.state = State::Closed {
-                replace_at: Some(until),
-            };
+            self.state = State::Closed { replace_at: Some(until) };
         }
     }
 
@@ -214,19 +208,14 @@ impl Breaker {
         }
         let backoff = backoff.min(self.config.max_backoff);
         let part = self.config.jitter * chance;
-        let part = if part.is_finite() {
-            part.clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
         (backoff + backoff.mul_f64(part)).min(self.config.max_backoff)
     }
 
     /// After a window without failures the past is forgotten.
     fn forget_if_quiet(&mut self, now: Instant) {
-        let lasted = self
-            .quiet_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= self.config.window);
+        let lasted =
+            self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= self.config.window);
         if lasted && !self.is_open() {
             self.strikes = 0;
             self.probation = false;
@@ -234,11 +223,7 @@ impl Breaker {
     }
 
     fn forget_old_deaths(&mut self, now: Instant) {
-        while self
-            .deaths
-            .front()
-            .is_some_and(|at| now.saturating_duration_since(*at) >= self.config.window)
-        {
+        while self.deaths.front().is_some_and(|at| now.saturating_duration_since(*at) >= self.config.window) {
             self.deaths.pop_front();
         }
     }

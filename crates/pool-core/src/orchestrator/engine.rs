@@ -103,16 +103,8 @@ impl Engine {
             orders,
         );
         let (reply, answer) = oneshot::channel();
-        let adopt = Command::Adopt {
-            member: Arc::clone(&shared) as _,
-            task: Box::pin(task.run()),
-            reply,
-        };
-        inner
-            .commands
-            .send(adopt)
-            .await
-            .map_err(|_| Error::ShuttingDown)?;
+        let adopt = Command::Adopt { member: Arc::clone(&shared) as _, task: Box::pin(task.run()), reply };
+        inner.commands.send(adopt).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or(Err(Error::ShuttingDown))?;
         Ok(Group::new(shared, commands, self.clone()))
     }
@@ -134,27 +126,16 @@ impl Engine {
     /// [`Error::ShuttingDown`] once the engine has drained.
     pub async fn stats(&self) -> Result<EngineStats, Error> {
         let (reply, answer) = oneshot::channel();
-        self.inner
-            .commands
-            .send(Command::Stats { reply })
-            .await
-            .map_err(|_| Error::ShuttingDown)?;
+        self.inner.commands.send(Command::Stats { reply }).await.map_err(|_| Error::ShuttingDown)?;
         let models = answer.await.map_err(|_| Error::ShuttingDown)?;
-        Ok(EngineStats {
-            models,
-            memory: self.inner.governor.stats(),
-            lanes: self.inner.lanes.stats(),
-        })
+        Ok(EngineStats { models, memory: self.inner.governor.stats(), lanes: self.inner.lanes.stats() })
     }
 
     /// Refuses new work, finishes what was accepted, and ends every task. What is left at the deadline ends with
     /// [`Error::ShuttingDown`]. Draining again waits for the same end and gives the same counts.
     pub async fn drain(&self, within: Duration) -> DrainReport {
         let (reply, answer) = oneshot::channel();
-        let drain = Command::Drain {
-            deadline: Deadline::after(within),
-            reply,
-        };
+        let drain = Command::Drain { deadline: Deadline::after(within), reply };
         let report = match self.inner.commands.send(drain).await {
             Ok(()) => answer.await.ok(),
             // It has drained already.
@@ -166,9 +147,7 @@ impl Engine {
         {
             tracing::error!(%error, "the orchestrator did not end well");
         }
-        report
-            .or_else(|| self.inner.report.get().cloned())
-            .unwrap_or_default()
+        report.or_else(|| self.inner.report.get().cloned()).unwrap_or_default()
     }
 }
 
@@ -240,8 +219,6 @@ impl EngineBuilder {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine")
-            .field("governor", &self.inner.governor)
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("governor", &self.inner.governor).finish_non_exhaustive()
     }
 }

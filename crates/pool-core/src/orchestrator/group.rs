@@ -25,11 +25,7 @@ pub struct Group<M: Model> {
 
 impl<M: Model> Group<M> {
     pub(crate) fn new(shared: Arc<Shared<M>>, commands: mpsc::Sender<Command>, engine: Engine) -> Self {
-        Self {
-            shared,
-            commands,
-            engine,
-        }
+        Self { shared, commands, engine }
     }
 
     /// The group's name.
@@ -82,10 +78,7 @@ impl<M: Model> Group<M> {
         ahead: NonZeroUsize,
     ) -> Result<Streaming<M>, Error> {
         require_runtime()?;
-        let accepted = self
-            .shared
-            .queue
-            .try_submit(vec![request], &options, Some(ahead.get()), true);
+        let accepted = self.shared.queue.try_submit(vec![request], &options, Some(ahead.get()), true);
         let accepted = accepted.map_err(|(error, _)| error)?.pop();
         accepted.and_then(with_events::<M>).ok_or(Error::Lost)
     }
@@ -120,11 +113,7 @@ impl<M: Model> Group<M> {
         ahead: NonZeroUsize,
     ) -> Result<Streaming<M>, Error> {
         require_runtime()?;
-        let accepted = self
-            .shared
-            .queue
-            .submit(request, &options, Some(ahead.get()))
-            .await?;
+        let accepted = self.shared.queue.submit(request, &options, Some(ahead.get())).await?;
         with_events::<M>(accepted).ok_or(Error::Lost)
     }
 
@@ -139,10 +128,7 @@ impl<M: Model> Group<M> {
     /// Dropping the future does not stop the load.
     pub async fn warm(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(Command::Warm { reply })
-            .await
-            .map_err(|_| Error::ShuttingDown)?;
+        self.commands.send(Command::Warm { reply }).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
@@ -158,9 +144,7 @@ impl<M: Model> Group<M> {
 }
 
 fn require_runtime() -> Result<(), Error> {
-    tokio::runtime::Handle::try_current()
-        .map(drop)
-        .map_err(|_| Error::NoRuntime)
+    tokio::runtime::Handle::try_current().map(drop).map_err(|_| Error::NoRuntime)
 }
 
 fn with_events<M: Model>(accepted: Accepted<M>) -> Option<Streaming<M>> {

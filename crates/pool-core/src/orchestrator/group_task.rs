@@ -31,9 +31,7 @@ use crate::worker_state::{GroupEvent, GroupState};
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Load the model now, and say when it is there.
-    Warm {
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
+    Warm { reply: oneshot::Sender<Result<(), Error>> },
 }
 
 /// How one of the group's tasks ended.
@@ -114,10 +112,8 @@ impl<L: Loader> GroupTask<L> {
         let (loaded_sender, loaded) = mpsc::channel(4);
         let metrics = GroupMetrics::new(shared.model());
         let now = Instant::now();
-        let breaker = BreakerConfig {
-            first_backoff: shared.config.first_backoff,
-            ..BreakerConfig::default()
-        };
+        let breaker =
+            BreakerConfig { first_backoff: shared.config.first_backoff, ..BreakerConfig::default() };
         Self {
             shared,
             loader,
@@ -217,11 +213,7 @@ impl<L: Loader> GroupTask<L> {
         let coming = usize::from(self.bring_up.is_some());
         let loading = self.hands.values().any(|hand| !hand.loaded && !hand.draining);
         if serving + coming < target && coming == 0 && !loading {
-            let again = if serving == 0 {
-                self.start_again
-            } else {
-                self.start_again.max(self.scale_again)
-            };
+            let again = if serving == 0 { self.start_again } else { self.start_again.max(self.scale_again) };
             if now >= again {
                 match self.breaker.permit(now) {
                     Permit::Yes | Permit::Trial => self.bring_up_one(serving == 0),
@@ -246,11 +238,7 @@ impl<L: Loader> GroupTask<L> {
         let idle_for = now.saturating_duration_since(self.shared.queue.last_active());
         let (present, busy) = (self.serving(), self.busy());
         let spare = queue.waiting == 0 && busy < present;
-        self.spare_since = if spare {
-            self.spare_since.or(Some(now))
-        } else {
-            None
-        };
+        self.spare_since = if spare { self.spare_since.or(Some(now)) } else { None };
         let load = Load {
             queued_jobs: queue.waiting,
             queued: queue.waiting_tokens,
@@ -258,9 +246,7 @@ impl<L: Loader> GroupTask<L> {
             present,
             busy,
             since_change: now.saturating_duration_since(self.last_change),
-            spare_for: self
-                .spare_since
-                .map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            spare_for: self.spare_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             idle_for: if outstanding { Duration::ZERO } else { idle_for },
         };
         let policy = ScalePolicy {
@@ -313,10 +299,7 @@ impl<L: Loader> GroupTask<L> {
 
     fn busy(&self) -> usize {
         let busy = crate::worker_state::WorkerState::Busy;
-        self.hands
-            .values()
-            .filter(|hand| !hand.draining && hand.status.state() == busy)
-            .count()
+        self.hands.values().filter(|hand| !hand.draining && hand.status.state() == busy).count()
     }
 
     // ---- workers up --------------------------------------------------------------------------------------------
@@ -343,34 +326,19 @@ impl<L: Loader> GroupTask<L> {
             };
             let mut both = if first {
                 let (reply, answer) = oneshot::channel();
-                let request = MemoryRequest {
-                    model,
-                    bytes: needed,
-                    reply,
-                };
-                memory
-                    .send(request)
-                    .await
-                    .map_err(|_| NotBroughtUp::ShuttingDown)?;
+                let request = MemoryRequest { model, bytes: needed, reply };
+                memory.send(request).await.map_err(|_| NotBroughtUp::ShuttingDown)?;
                 match answer.await {
                     Ok(Ok(reservation)) => reservation,
                     Ok(Err(error)) => return Err(NotBroughtUp::Failed(Arc::new(error))),
                     Err(_) => return Err(NotBroughtUp::ShuttingDown),
                 }
             } else {
-                governor
-                    .try_reserve(Account::Weights, needed)
-                    .map_err(|_| NotBroughtUp::NotNow)?
+                governor.try_reserve(Account::Weights, needed).map_err(|_| NotBroughtUp::NotNow)?
             };
             let working_set = both.split(footprint.working_set).reassign(Account::Activations);
             let weights = weights.unwrap_or_else(|| Arc::new(both));
-            Ok((
-                footprint,
-                WorkerMemory {
-                    weights,
-                    _working_set: working_set,
-                },
-            ))
+            Ok((footprint, WorkerMemory { weights, _working_set: working_set }))
         }));
     }
 
@@ -405,15 +373,7 @@ impl<L: Loader> GroupTask<L> {
             let (id, exit) = worker.run().await;
             TaskEnd::Worker(id, exit)
         });
-        self.hands.insert(
-            id,
-            Hand {
-                orders,
-                status,
-                loaded: false,
-                draining: false,
-            },
-        );
+        self.hands.insert(id, Hand { orders, status, loaded: false, draining: false });
         self.last_change = Instant::now();
         self.publish();
     }
@@ -506,14 +466,12 @@ impl<L: Loader> GroupTask<L> {
             Exit::Unresponsive { after } => {
                 tracing::error!(%model, worker = %id, ?after, "step overdue, worker given up");
                 self.metrics.unresponsive.increment(1);
-                self.shared
-                    .set_error(Some(format!("a step did not return for {} s", after.as_secs())));
+                self.shared.set_error(Some(format!("a step did not return for {} s", after.as_secs())));
                 self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
                 self.lost();
             }
             Exit::Refused => {
-                self.shared
-                    .set_error(Some("two steps never returned; restart the process".to_owned()));
+                self.shared.set_error(Some("two steps never returned; restart the process".to_owned()));
                 self.breaker.on_failure(Failure::Load, Instant::now(), jitter());
                 self.lost();
             }
@@ -598,35 +556,20 @@ impl<L: Loader> GroupTask<L> {
     }
 
     fn publish(&self) {
-        let workers = self
-            .hands
-            .iter()
-            .map(|(id, hand)| (*id, Arc::clone(&hand.status)))
-            .collect();
+        let workers = self.hands.iter().map(|(id, hand)| (*id, Arc::clone(&hand.status))).collect();
         self.shared.set_workers(workers);
         let count = self.hands.len();
-        let loaded = self
-            .hands
-            .values()
-            .filter(|hand| hand.loaded && !hand.draining)
-            .count();
+        let loaded = self.hands.values().filter(|hand| hand.loaded && !hand.draining).count();
         self.shared.queue.set_workers(loaded);
         self.metrics.set_workers(count);
         let working_sets = Bytes(self.footprint.working_set.get().saturating_mul(count as u64));
-        let resident = if count == 0 {
-            Bytes::ZERO
-        } else {
-            self.footprint.weights + working_sets
-        };
+        let resident = if count == 0 { Bytes::ZERO } else { self.footprint.weights + working_sets };
         self.shared.set_resident(resident);
     }
 
     fn start_preparer(&mut self) {
-        let preparer = prepare_jobs(
-            Arc::clone(&self.shared.queue),
-            Arc::clone(&self.loader),
-            self.lanes.clone(),
-        );
+        let preparer =
+            prepare_jobs(Arc::clone(&self.shared.queue), Arc::clone(&self.loader), self.lanes.clone());
         self.tasks.spawn(async move {
             preparer.await;
             TaskEnd::Preparer
@@ -704,8 +647,6 @@ fn jitter() -> f64 {
 
 impl<L: Loader> fmt::Debug for GroupTask<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupTask")
-            .field("model", self.shared.model())
-            .finish_non_exhaustive()
+        f.debug_struct("GroupTask").field("model", self.shared.model()).finish_non_exhaustive()
     }
 }

@@ -68,13 +68,7 @@ impl<M: Model> Shared<M> {
             last_error: None,
         };
         let (drain, _) = watch::channel(None);
-        Arc::new(Self {
-            config,
-            queue,
-            evict: Notify::new(),
-            drain,
-            status: Mutex::new(status),
-        })
+        Arc::new(Self { config, queue, evict: Notify::new(), drain, status: Mutex::new(status) })
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -141,11 +135,7 @@ impl<M: Model> Member for Shared<M> {
 
     fn leaving(&self) -> Bytes {
         let status = lock(&self.status);
-        if status.state == GroupState::Evicting {
-            status.resident
-        } else {
-            Bytes::ZERO
-        }
+        if status.state == GroupState::Evicting { status.resident } else { Bytes::ZERO }
     }
 
     fn evict(&self) {
@@ -162,14 +152,9 @@ impl<M: Model> Member for Shared<M> {
         let workers: Vec<WorkerStats> = status
             .workers
             .iter()
-            .map(|(id, worker)| WorkerStats {
-                id: *id,
-                state: worker.state(),
-            })
+            .map(|(id, worker)| WorkerStats { id: *id, state: worker.state() })
             .collect();
-        let overdue = workers
-            .iter()
-            .any(|worker| worker.state == WorkerState::Unresponsive);
+        let overdue = workers.iter().any(|worker| worker.state == WorkerState::Unresponsive);
         GroupStats {
             model: self.config.model.clone(),
             state: status.state,
@@ -182,10 +167,7 @@ impl<M: Model> Member for Shared<M> {
     }
 
     fn report(&self) -> ModelReport {
-        ModelReport {
-            model: self.config.model.clone(),
-            counts: self.queue.stats().counts,
-        }
+        ModelReport { model: self.config.model.clone(), counts: self.queue.stats().counts }
     }
 }
 

@@ -23,21 +23,14 @@ pub(super) async fn prepare_jobs<L: Loader>(queue: Arc<Queue<L::Model>>, loader:
         let model = queue.model().clone();
         let work = {
             let loader = Arc::clone(&loader);
-            move || {
-                jobs.iter()
-                    .map(|job| (job.id(), prepare(&*loader, &model, job)))
-                    .collect::<Vec<_>>()
-            }
+            move || jobs.iter().map(|job| (job.id(), prepare(&*loader, &model, job))).collect::<Vec<_>>()
         };
         match lanes.prepare(&claim, work).await {
             Ok(outcomes) => taken.report(outcomes),
             // Every job's panic is caught by itself, so this is the lane's own word.
             Err(error) => {
-                let outcomes = taken
-                    .jobs
-                    .iter()
-                    .map(|job| (job.id(), Err(lane_error(&queue, &error))))
-                    .collect();
+                let outcomes =
+                    taken.jobs.iter().map(|job| (job.id(), Err(lane_error(&queue, &error)))).collect();
                 taken.report(outcomes);
             }
         }
@@ -54,17 +47,13 @@ fn prepare<L: Loader>(loader: &L, model: &ModelId, job: &Job<L::Model>) -> Resul
             job.set_prepared(prepared.value);
             Ok(prepared.cost)
         }
-        Ok(Err(ModelError::Invalid(message))) => Err(Error::Invalid {
-            message: message.into(),
-        }),
-        Ok(Err(ModelError::Failed(cause))) => Err(Error::Failed {
-            model: model.clone(),
-            cause: cause.into(),
-        }),
-        Err(_) => Err(Error::Crashed {
-            model: model.clone(),
-            message: "preparing the input panicked".into(),
-        }),
+        Ok(Err(ModelError::Invalid(message))) => Err(Error::Invalid { message: message.into() }),
+        Ok(Err(ModelError::Failed(cause))) => {
+            Err(Error::Failed { model: model.clone(), cause: cause.into() })
+        }
+        Err(_) => {
+            Err(Error::Crashed { model: model.clone(), message: "preparing the input panicked".into() })
+        }
     }
 }
 
@@ -73,9 +62,6 @@ fn lane_error<M: crate::model::Model>(queue: &Queue<M>, error: &ComputeError) ->
     match error {
         ComputeError::Unresponsive { after } => Error::Unresponsive { model, after: *after },
         ComputeError::Gone => Error::ShuttingDown,
-        other => Error::Failed {
-            model,
-            cause: Arc::new(other.clone()),
-        },
+        other => Error::Failed { model, cause: Arc::new(other.clone()) },
     }
 }

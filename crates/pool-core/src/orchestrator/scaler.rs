@@ -70,9 +70,7 @@ pub(crate) fn target(load: &Load, policy: &ScalePolicy) -> usize {
     }
     if load.busy == 0
         && policy.min == 0
-        && policy
-            .idle_evict_after
-            .is_some_and(|after| load.idle_for >= after)
+        && policy.idle_evict_after.is_some_and(|after| load.idle_for >= after)
     {
         return 0;
     }
@@ -96,7 +94,5 @@ fn grown(load: &Load, policy: &ScalePolicy) -> usize {
     let one_worker_does = rate * policy.scale_up_wait.as_secs_f64();
     let needed = (load.queued.get() as f64 / one_worker_does).ceil();
     // A float to integer cast saturates, and makes nothing of what is no number.
-    (needed as usize)
-        .min(load.present.saturating_mul(2))
-        .max(load.present)
+    (needed as usize).min(load.present.saturating_mul(2)).max(load.present)
 }

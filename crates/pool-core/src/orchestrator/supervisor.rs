@@ -30,10 +30,7 @@ pub(crate) enum Command {
     /// Tell how every group stands.
     Stats { reply: oneshot::Sender<Vec<GroupStats>> },
     /// End everything.
-    Drain {
-        deadline: Deadline,
-        reply: oneshot::Sender<DrainReport>,
-    },
+    Drain { deadline: Deadline, reply: oneshot::Sender<DrainReport> },
 }
 
 impl fmt::Debug for Command {
@@ -172,9 +169,7 @@ impl Supervisor {
         task: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Result<(), Error> {
         if self.members.iter().any(|other| other.model() == member.model()) {
-            return Err(Error::DuplicateModel {
-                model: member.model().clone(),
-            });
+            return Err(Error::DuplicateModel { model: member.model().clone() });
         }
         self.members.push(member);
         self.tasks.spawn(task);
@@ -193,10 +188,7 @@ impl Supervisor {
                 continue;
             }
             if request.bytes > limit {
-                let _ = request.reply.send(Err(NoMemory {
-                    needed: request.bytes,
-                    limit,
-                }));
+                let _ = request.reply.send(Err(NoMemory { needed: request.bytes, limit }));
                 continue;
             }
             match self.governor.try_reserve(Account::Weights, request.bytes) {
@@ -271,11 +263,7 @@ impl Supervisor {
             }
         }
         let models: Vec<_> = self.members.iter().map(|member| member.report()).collect();
-        let mut report = DrainReport {
-            models,
-            took: started.elapsed(),
-            ..DrainReport::default()
-        };
+        let mut report = DrainReport { models, took: started.elapsed(), ..DrainReport::default() };
         for model in &report.models {
             report.total += model.counts;
         }

@@ -22,10 +22,7 @@ impl Default for QueueLimits {
     fn default() -> Self {
         Self {
             jobs: 1024,
-            cost: Cost {
-                tokens: Tokens::MAX,
-                bytes: Bytes(256 << 20),
-            },
+            cost: Cost { tokens: Tokens::MAX, bytes: Bytes(256 << 20) },
             max_wait: Some(Duration::from_secs(30)),
         }
     }
@@ -76,29 +73,18 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
     if held.jobs + new.jobs > limits.jobs {
         let excess = (held.jobs + new.jobs - limits.jobs) as f64 / held.jobs.max(1) as f64;
         let retry_after = clear_time(held, excess);
-        return Err(Refusal::Overloaded {
-            why: Overload::Jobs { limit: limits.jobs },
-            retry_after,
-        });
+        return Err(Refusal::Overloaded { why: Overload::Jobs { limit: limits.jobs }, retry_after });
     }
     if !total.fits(&limits.cost) {
         let part =
             |total: u64, limit: u64, held: u64| total.saturating_sub(limit) as f64 / held.max(1) as f64;
-        let excess = part(
-            total.tokens.get(),
-            limits.cost.tokens.get(),
-            held.cost.tokens.get(),
-        )
-        .max(part(
+        let excess = part(total.tokens.get(), limits.cost.tokens.get(), held.cost.tokens.get()).max(part(
             total.bytes.get(),
             limits.cost.bytes.get(),
             held.cost.bytes.get(),
         ));
         let retry_after = clear_time(held, excess);
-        return Err(Refusal::Overloaded {
-            why: Overload::Cost { limit: limits.cost },
-            retry_after,
-        });
+        return Err(Refusal::Overloaded { why: Overload::Cost { limit: limits.cost }, retry_after });
     }
     let Some(rate) = held.tokens_per_second else {
         return Ok(());
@@ -106,10 +92,7 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
     let wait = seconds(held.ahead.get() as f64 / rate);
     let answer = seconds((held.ahead + new.cost.tokens).get() as f64 / rate);
     let late_start = limits.max_wait.filter(|max| wait > *max).map(|max| (wait, max));
-    let late_answer = new
-        .allowed
-        .filter(|left| answer > *left)
-        .map(|left| (answer, left));
+    let late_answer = new.allowed.filter(|left| answer > *left).map(|left| (answer, left));
     match late_start.or(late_answer) {
         None => Ok(()),
         Some((expected, allowed)) => Err(Refusal::Overloaded {

@@ -37,9 +37,7 @@ impl Convictions {
     /// How long this input stays refused; `None` if it is not.
     pub(crate) fn remaining(&mut self, input: Fingerprint, now: Instant) -> Option<Duration> {
         self.forget(now);
-        self.until
-            .get(&input)
-            .map(|until| until.saturating_duration_since(now))
+        self.until.get(&input).map(|until| until.saturating_duration_since(now))
     }
 
     fn forget(&mut self, now: Instant) {

@@ -92,32 +92,15 @@ struct Books {
 impl<P> Core<P> {
     /// An empty queue in which a waiting job rises a class after each `ageing`.
     pub(crate) fn new(ageing: Duration) -> Self {
-        Self {
-            jobs: FxHashMap::default(),
-            books: Books::default(),
-            ageing,
-            arrivals: 0,
-            total: Cost::ZERO,
-        }
+        Self { jobs: FxHashMap::default(), books: Books::default(), ageing, arrivals: 0, total: Cost::ZERO }
     }
 
     pub(crate) fn insert(&mut self, arrival: Arrival<P>, now: Instant) {
-        let Arrival {
-            job,
-            payload,
-            cost,
-            deadline,
-            principal,
-            priority,
-            raw,
-        } = arrival;
+        let Arrival { job, payload, cost, deadline, principal, priority, raw } = arrival;
         let tag = self.books.fair[priority.index()].arrive(&principal, cost.tokens);
         self.arrivals += 1;
         let stage = if raw { Stage::Raw } else { Stage::Ready };
-        let place = Place {
-            tag,
-            arrival: self.arrivals,
-        };
+        let place = Place { tag, arrival: self.arrivals };
         let record = Record {
             payload,
             cost,
@@ -201,11 +184,7 @@ impl<P> Core<P> {
 
     /// A job that was being prepared was not, and waits for it again.
     pub(crate) fn unprepared(&mut self, job: JobId) {
-        if self
-            .jobs
-            .get(&job)
-            .is_some_and(|record| record.stage == Stage::Preparing)
-        {
+        if self.jobs.get(&job).is_some_and(|record| record.stage == Stage::Preparing) {
             self.set_stage(job, Stage::Raw);
         }
     }
@@ -238,10 +217,7 @@ impl<P> Core<P> {
                 }
             } else if !record.alone {
                 candidates.push(job);
-                numbers.push(Candidate {
-                    class: record.class,
-                    tokens: record.cost.tokens,
-                });
+                numbers.push(Candidate { class: record.class, tokens: record.cost.tokens });
                 if candidates.len() == WINDOW {
                     break;
                 }
@@ -256,15 +232,8 @@ impl<P> Core<P> {
         }
         pull.leased.push(head);
         if !alone {
-            let left = Room {
-                jobs: room.jobs - 1,
-                tokens: room.tokens - tokens,
-            };
-            pull.leased.extend(
-                cut::fill(tokens, &numbers, left)
-                    .into_iter()
-                    .map(|index| candidates[index]),
-            );
+            let left = Room { jobs: room.jobs - 1, tokens: room.tokens - tokens };
+            pull.leased.extend(cut::fill(tokens, &numbers, left).into_iter().map(|index| candidates[index]));
         }
         for job in &pull.leased {
             self.set_stage(*job, Stage::Leased);
@@ -314,20 +283,14 @@ impl<P> Core<P> {
 
     /// Tokens that would be computed before those of a newcomer of this class.
     pub(crate) fn ahead_of(&self, priority: Priority) -> Tokens {
-        self.books.waiting_tokens[priority.index()..]
-            .iter()
-            .copied()
-            .sum::<Tokens>()
+        self.books.waiting_tokens[priority.index()..].iter().copied().sum::<Tokens>()
             + self.books.leased_tokens
     }
 
     /// When the longest waiting job of the queue was accepted, as far as one can tell from each class's eldest.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let eldest = self.books.ages.iter().filter_map(|class| class.first());
-        eldest
-            .filter_map(|(_, job)| self.jobs.get(job))
-            .map(|record| record.accepted)
-            .min()
+        eldest.filter_map(|(_, job)| self.jobs.get(job)).map(|record| record.accepted).min()
     }
 
     /// Raises every job that has waited in its class for the ageing interval.

@@ -18,11 +18,7 @@ pub(crate) fn fill(head: Tokens, candidates: &[Candidate], room: Room) -> Vec<us
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&index| {
         let candidate = &candidates[index];
-        (
-            std::cmp::Reverse(candidate.class),
-            candidate.tokens.get().abs_diff(head.get()),
-            index,
-        )
+        (std::cmp::Reverse(candidate.class), candidate.tokens.get().abs_diff(head.get()), index)
     });
     let mut left = room;
     let mut chosen = Vec::with_capacity(room.jobs.min(candidates.len()));

@@ -114,9 +114,6 @@ impl<M: Model> Job<M> {
 
 impl<M: Model> fmt::Debug for Job<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("id", &self.id)
-            .field("wanted", &self.is_wanted())
-            .finish_non_exhaustive()
+        f.debug_struct("Job").field("id", &self.id).field("wanted", &self.is_wanted()).finish_non_exhaustive()
     }
 }

@@ -34,19 +34,12 @@ struct Held {
 
 impl<M: Model> Lease<M> {
     pub(crate) fn new(queue: Arc<Queue<M>>) -> Self {
-        Self {
-            queue,
-            held: FxHashMap::default(),
-        }
+        Self { queue, held: FxHashMap::default() }
     }
 
     /// The most urgent class among the jobs held.
     pub(crate) fn priority(&self) -> Priority {
-        self.held
-            .values()
-            .map(|held| held.priority)
-            .max()
-            .unwrap_or(Priority::Low)
+        self.held.values().map(|held| held.priority).max().unwrap_or(Priority::Low)
     }
 
     /// What a job held costs.
@@ -58,13 +51,7 @@ impl<M: Model> Lease<M> {
     pub(crate) fn try_pull(&mut self, room: Room) -> Vec<Leased<M>> {
         let leased = self.queue.try_lease(room, self.held.is_empty());
         for one in &leased {
-            self.held.insert(
-                one.job.id(),
-                Held {
-                    cost: one.cost,
-                    priority: one.priority,
-                },
-            );
+            self.held.insert(one.job.id(), Held { cost: one.cost, priority: one.priority });
         }
         leased
     }

@@ -34,10 +34,7 @@ impl Line {
 
     /// Jobs in order: the most urgent class first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.classes
-            .iter()
-            .rev()
-            .flat_map(|class| class.values().copied())
+        self.classes.iter().rev().flat_map(|class| class.values().copied())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,8 +67,7 @@ impl FairShare {
     pub(crate) fn arrive(&mut self, principal: &Principal, tokens: Tokens) -> u64 {
         if self.shares.len() > FORGET_ABOVE {
             let now = self.virtual_time;
-            self.shares
-                .retain(|_, share| share.waiting > 0 || share.finish > now);
+            self.shares.retain(|_, share| share.waiting > 0 || share.finish > now);
         }
         if !self.shares.contains_key(principal) {
             self.shares.insert(principal.clone(), Share::default());
@@ -132,10 +128,8 @@ impl FairShare {
     /// The true cost of a job is known: what the principal owes changes by the difference.
     pub(crate) fn correct(&mut self, principal: &Principal, estimated: Tokens, real: Tokens) {
         if let Some(share) = self.shares.get_mut(principal) {
-            share.finish = share
-                .finish
-                .saturating_add(real.get().max(1))
-                .saturating_sub(estimated.get().max(1));
+            share.finish =
+                share.finish.saturating_add(real.get().max(1)).saturating_sub(estimated.get().max(1));
         }
     }
 }

@@ -32,10 +32,7 @@ pub(crate) struct QueueConfig {
 }
 
 /// An accepted job: its ticket, and its events if they were asked for.
-pub(crate) type Accepted<M> = (
-    Ticket<<M as Model>::Output>,
-    Option<mpsc::Receiver<<M as Model>::Event>>,
-);
+pub(crate) type Accepted<M> = (Ticket<<M as Model>::Output>, Option<mpsc::Receiver<<M as Model>::Event>>);
 
 /// Why nothing was accepted, and what was brought.
 pub(crate) type TurnedAway<M> = (Error, Vec<<M as Model>::Request>);
@@ -276,13 +273,7 @@ impl<M: Model> Queue<M> {
                 }
                 Err((error, _)) => return Err(error),
             };
-            let memory = matches!(
-                &error,
-                Error::Overloaded {
-                    why: Overload::Memory,
-                    ..
-                }
-            );
+            let memory = matches!(&error, Error::Overloaded { why: Overload::Memory, .. });
             let expired = async {
                 match options.deadline.instant() {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -318,10 +309,7 @@ impl<M: Model> Queue<M> {
                 if let Some(retry_after) =
                     fingerprint.and_then(|input| state.convictions.remaining(input, now))
                 {
-                    return Err(Error::Convicted {
-                        model: self.config.model.clone(),
-                        retry_after,
-                    });
+                    return Err(Error::Convicted { model: self.config.model.clone(), retry_after });
                 }
             }
         }
@@ -329,27 +317,18 @@ impl<M: Model> Queue<M> {
             jobs: state.outstanding,
             cost: state.core.cost(),
             ahead: state.core.ahead_of(options.priority),
-            tokens_per_second: state
-                .rate
-                .per_second()
-                .map(|rate| rate * state.workers.max(1) as f64),
+            tokens_per_second: state.rate.per_second().map(|rate| rate * state.workers.max(1) as f64),
         };
         let allowed = options.deadline.remaining(now).filter(|_| heed_time);
         let mut limits = self.config.limits;
         if !heed_time {
             limits.max_wait = None;
         }
-        let newcomer = Newcomer {
-            jobs: parcels.len(),
-            cost: total,
-            allowed,
-        };
+        let newcomer = Newcomer { jobs: parcels.len(), cost: total, allowed };
         admission::admit(&limits, &held, &newcomer).map_err(|refusal| match refusal {
-            Refusal::TooLarge => Error::TooLarge {
-                model: self.config.model.clone(),
-                cost: total,
-                limit: limits.cost,
-            },
+            Refusal::TooLarge => {
+                Error::TooLarge { model: self.config.model.clone(), cost: total, limit: limits.cost }
+            }
             Refusal::Overloaded { why, retry_after } => self.overloaded(why, retry_after),
         })
     }
@@ -402,11 +381,7 @@ impl<M: Model> Queue<M> {
             }
         }
         drop(state);
-        Preparing {
-            queue: Arc::clone(self),
-            jobs: taken,
-            priority,
-        }
+        Preparing { queue: Arc::clone(self), jobs: taken, priority }
     }
 
     // ---- leases ------------------------------------------------------------------------------------------------
@@ -424,8 +399,7 @@ impl<M: Model> Queue<M> {
         let mut leased = Vec::with_capacity(pull.leased.len());
         for id in pull.leased {
             if let Some(record) = state.core.get_mut(id) {
-                self.metrics
-                    .waited(now.saturating_duration_since(record.accepted));
+                self.metrics.waited(now.saturating_duration_since(record.accepted));
                 leased.push(super::Leased {
                     job: Arc::clone(&record.payload.job),
                     events: record.payload.events.clone(),
@@ -471,11 +445,7 @@ impl<M: Model> Queue<M> {
     /// Whether this job has not ended.
     pub(super) fn retain_live<T>(&self, items: &mut FxHashMap<JobId, T>) -> Vec<JobId> {
         let state = lock(&self.state);
-        let gone: Vec<JobId> = items
-            .keys()
-            .copied()
-            .filter(|job| !state.core.contains(*job))
-            .collect();
+        let gone: Vec<JobId> = items.keys().copied().filter(|job| !state.core.contains(*job)).collect();
         drop(state);
         for job in &gone {
             items.remove(job);
@@ -542,11 +512,7 @@ impl<M: Model> Queue<M> {
         let mut waiters = waiters.into_iter().peekable();
         let mut end = Some(end);
         while let Some(waiter) = waiters.next() {
-            let answer = if waiters.peek().is_some() {
-                end.clone()
-            } else {
-                end.take()
-            };
+            let answer = if waiters.peek().is_some() { end.clone() } else { end.take() };
             replies.push((waiter.reply, answer.unwrap_or(Err(Error::Lost))));
         }
         Some(record)
@@ -590,13 +556,8 @@ impl<M: Model> Queue<M> {
             let waiters = std::mem::take(&mut record.payload.waiters);
             state.outstanding -= waiters.len();
             state.counts.failed += waiters.len() as u64;
-            self.metrics
-                .ended::<()>(&Err(error.clone()), waiters.len() as u64);
-            replies.extend(
-                waiters
-                    .into_iter()
-                    .map(|waiter| (waiter.reply, Err(error.clone()))),
-            );
+            self.metrics.ended::<()>(&Err(error.clone()), waiters.len() as u64);
+            replies.extend(waiters.into_iter().map(|waiter| (waiter.reply, Err(error.clone()))));
         }
         drop(state);
         drop(records);
@@ -644,29 +605,17 @@ impl<M: Model> Queue<M> {
             cost: state.core.cost(),
             waiting_tokens: state.core.waiting_tokens(),
             tokens_per_second: state.rate.per_second(),
-            oldest_wait: state
-                .core
-                .oldest()
-                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            counts: Counts {
-                refused: self.refused.load(Ordering::Relaxed),
-                ..state.counts
-            },
+            oldest_wait: state.core.oldest().map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            counts: Counts { refused: self.refused.load(Ordering::Relaxed), ..state.counts },
         }
     }
 
     fn overloaded(&self, why: Overload, retry_after: Duration) -> Error {
-        Error::Overloaded {
-            model: self.config.model.clone(),
-            why,
-            retry_after,
-        }
+        Error::Overloaded { model: self.config.model.clone(), why, retry_after }
     }
 
     fn deadline_exceeded(&self) -> Error {
-        Error::DeadlineExceeded {
-            model: self.config.model.clone(),
-        }
+        Error::DeadlineExceeded { model: self.config.model.clone() }
     }
 
     fn count_refused(&self, jobs: usize) {
@@ -684,22 +633,15 @@ impl<M: Model> Desk for Queue<M> {
         let waiter = waiters.swap_remove(position);
         let last = waiters.is_empty();
         state.outstanding -= 1;
-        let end = if expired {
-            self.deadline_exceeded()
-        } else {
-            Error::Cancelled
-        };
+        let end = if expired { self.deadline_exceeded() } else { Error::Cancelled };
         if expired {
             state.counts.expired += 1;
         } else {
             state.counts.cancelled += 1;
         }
         self.metrics.ended::<()>(&Err(end.clone()), 1);
-        let record = if last {
-            self.end(&mut state, job, Err(end.clone()), &mut Replies::new())
-        } else {
-            None
-        };
+        let record =
+            if last { self.end(&mut state, job, Err(end.clone()), &mut Replies::new()) } else { None };
         let empty = state.core.len() == 0;
         drop(state);
         drop((waiter, record));
@@ -713,9 +655,7 @@ impl<M: Model> Desk for Queue<M> {
 
 impl<M: Model> fmt::Debug for Queue<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
-            .field("model", &self.config.model)
-            .finish_non_exhaustive()
+        f.debug_struct("Queue").field("model", &self.config.model).finish_non_exhaustive()
     }
 }
 
@@ -766,8 +706,6 @@ impl<M: Model> Drop for Preparing<M> {
 
 impl<M: Model> fmt::Debug for Preparing<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Preparing")
-            .field("jobs", &self.jobs.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Preparing").field("jobs", &self.jobs.len()).finish_non_exhaustive()
     }
 }

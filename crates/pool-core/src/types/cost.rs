@@ -90,17 +90,11 @@ pub struct Cost {
 
 impl Cost {
     /// Nothing at all.
-    pub const ZERO: Self = Self {
-        tokens: Tokens::ZERO,
-        bytes: Bytes::ZERO,
-    };
+    pub const ZERO: Self = Self { tokens: Tokens::ZERO, bytes: Bytes::ZERO };
 
     /// A cost of so many tokens and bytes.
     pub const fn new(tokens: u64, bytes: u64) -> Self {
-        Self {
-            tokens: Tokens(tokens),
-            bytes: Bytes(bytes),
-        }
+        Self { tokens: Tokens(tokens), bytes: Bytes(bytes) }
     }
 
     /// Whether both parts are at most those of `limit`.
@@ -112,10 +106,7 @@ impl Cost {
 impl Add for Cost {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens + other.tokens,
-            bytes: self.bytes + other.bytes,
-        }
+        Self { tokens: self.tokens + other.tokens, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -129,10 +120,7 @@ impl Sub for Cost {
     type Output = Self;
     /// Saturates at zero in each part.
     fn sub(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens - other.tokens,
-            bytes: self.bytes - other.bytes,
-        }
+        Self { tokens: self.tokens - other.tokens, bytes: self.bytes - other.bytes }
     }
 }
 

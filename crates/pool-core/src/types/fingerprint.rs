@@ -31,10 +31,7 @@ impl Fingerprinter {
     /// An empty one.
     pub fn new() -> Self {
         let (low, high) = KEYS.get_or_init(|| (RandomState::new(), RandomState::new()));
-        Self {
-            low: low.build_hasher(),
-            high: high.build_hasher(),
-        }
+        Self { low: low.build_hasher(), high: high.build_hasher() }
     }
 
     /// Adds a piece of content.

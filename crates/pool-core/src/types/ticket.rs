@@ -44,16 +44,8 @@ impl<T> Ticket<T> {
         deadline: Deadline,
         desk: Arc<dyn Desk>,
     ) -> Self {
-        let timer = deadline
-            .instant()
-            .map(|at| Box::pin(tokio::time::sleep_until(at)));
-        Self {
-            job,
-            number,
-            reply,
-            timer,
-            desk: Some(desk),
-        }
+        let timer = deadline.instant().map(|at| Box::pin(tokio::time::sleep_until(at)));
+        Self { job, number, reply, timer, desk: Some(desk) }
     }
 
     /// The job this ticket stands for. Joined jobs share one.
@@ -71,16 +63,10 @@ impl<T> Future for Ticket<T> {
             this.desk = None;
             return Poll::Ready(end.unwrap_or(Err(Error::Lost)));
         }
-        let expired = this
-            .timer
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(context).is_ready());
+        let expired = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
         if expired {
             this.timer = None;
-            let end = this
-                .desk
-                .as_ref()
-                .and_then(|desk| desk.withdraw(this.job, this.number, true));
+            let end = this.desk.as_ref().and_then(|desk| desk.withdraw(this.job, this.number, true));
             if let Some(end) = end {
                 this.desk = None;
                 return Poll::Ready(Err(end));
@@ -100,9 +86,6 @@ impl<T> Drop for Ticket<T> {
 
 impl<T> fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket")
-            .field("job", &self.job)
-            .field("has_deadline", &self.timer.is_some())
-            .finish()
+        f.debug_struct("Ticket").field("job", &self.job).field("has_deadline", &self.timer.is_some()).finish()
     }
 }

@@ -39,9 +39,7 @@ pub(super) type End<M> = Result<<M as Model>::Output, Error>;
 
 impl<M: Model> ActiveJobs<M> {
     pub(super) fn new() -> Self {
-        Self {
-            jobs: FxHashMap::default(),
-        }
+        Self { jobs: FxHashMap::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,25 +56,15 @@ impl<M: Model> ActiveJobs<M> {
     }
 
     pub(super) fn insert(&mut self, leased: Leased<M>) {
-        let Leased {
-            job, events, alone, ..
-        } = leased;
-        let active = Active {
-            job,
-            alone,
-            events,
-            pending: VecDeque::new(),
-            outcome: None,
-            stalled_since: None,
-        };
+        let Leased { job, events, alone, .. } = leased;
+        let active =
+            Active { job, alone, events, pending: VecDeque::new(), outcome: None, stalled_since: None };
         self.jobs.insert(active.job.id(), active);
     }
 
     /// Lets go of a job. Whether the model still knows it: it has not finished it.
     pub(super) fn remove(&mut self, job: JobId) -> bool {
-        self.jobs
-            .remove(&job)
-            .is_some_and(|active| active.outcome.is_none())
+        self.jobs.remove(&job).is_some_and(|active| active.outcome.is_none())
     }
 
     /// Jobs not to be advanced: their readers have not caught up.
@@ -87,9 +75,7 @@ impl<M: Model> ActiveJobs<M> {
 
     /// Whether there is anything a step could advance.
     pub(super) fn has_runnable(&self) -> bool {
-        self.jobs
-            .values()
-            .any(|active| active.pending.is_empty() && active.outcome.is_none())
+        self.jobs.values().any(|active| active.pending.is_empty() && active.outcome.is_none())
     }
 
     /// Notes how the model ended a job. The first word counts.
@@ -119,10 +105,7 @@ impl<M: Model> ActiveJobs<M> {
             .filter(|active| active.outcome.is_some() && active.pending.is_empty())
             .map(|active| active.job.id())
             .collect();
-        ended
-            .into_iter()
-            .filter_map(|job| Some((job, self.jobs.remove(&job)?.outcome?)))
-            .collect()
+        ended.into_iter().filter_map(|job| Some((job, self.jobs.remove(&job)?.outcome?))).collect()
     }
 
     /// Ends the jobs whose readers have read nothing for so long. With each, whether the model still knows it.
@@ -138,11 +121,7 @@ impl<M: Model> ActiveJobs<M> {
 
     /// When the next paused job will have stalled for so long.
     pub(super) fn next_stall(&self, limit: Duration) -> Option<Instant> {
-        self.jobs
-            .values()
-            .filter_map(|active| active.stalled_since)
-            .min()
-            .map(|since| since + limit)
+        self.jobs.values().filter_map(|active| active.stalled_since).min().map(|since| since + limit)
     }
 
     /// Channels whose readers are waited for.

@@ -59,23 +59,12 @@ impl<L: Loader> Resident<L> {
         let loaded = lanes.io(move || {
             let model = source.load()?;
             let room = model.room();
-            Ok::<_, crate::model::LoadError>((
-                Loaded {
-                    model,
-                    _memory: memory,
-                },
-                room,
-            ))
+            Ok::<_, crate::model::LoadError>((Loaded { model, _memory: memory }, room))
         });
         match loaded.await {
-            Ok(Ok((loaded, room))) => Ok(Self {
-                loader,
-                lanes,
-                name,
-                loaded: Some(loaded),
-                room,
-                pace: Pace::default(),
-            }),
+            Ok(Ok((loaded, room))) => {
+                Ok(Self { loader, lanes, name, loaded: Some(loaded), room, pace: Pace::default() })
+            }
             Ok(Err(error)) => Err(LoadFailure::Model(Arc::new(error))),
             Err(error) => Err(LoadFailure::Compute(error)),
         }
@@ -93,16 +82,10 @@ impl<L: Loader> Resident<L> {
     /// Not cancel safe: a step dropped on its way takes the model with it. The worker never drops one but to end.
     pub(crate) async fn step(&mut self, mut step: Step<L::Model>, priority: Priority) -> Stepped<L::Model> {
         let Some(mut loaded) = self.loaded.take() else {
-            return Stepped::Died {
-                message: "the model is gone".into(),
-            };
+            return Stepped::Died { message: "the model is gone".into() };
         };
         let loader = Arc::clone(&self.loader);
-        let claim = Claim {
-            model: self.name.clone(),
-            priority,
-            estimate: self.pace.estimate(),
-        };
+        let claim = Claim { model: self.name.clone(), priority, estimate: self.pace.estimate() };
         let started = Instant::now();
         let work = move || {
             prepare_inline(&*loader, &mut step);
@@ -120,13 +103,9 @@ impl<L: Loader> Resident<L> {
             }
             Ok((loaded, _, Err(error), _)) => {
                 discard(&self.lanes, &self.name, loaded).await;
-                Stepped::Died {
-                    message: describe(&error),
-                }
+                Stepped::Died { message: describe(&error) }
             }
-            Err(ComputeError::Panicked { message }) => Stepped::Died {
-                message: message.into(),
-            },
+            Err(ComputeError::Panicked { message }) => Stepped::Died { message: message.into() },
             Err(ComputeError::Unresponsive { after }) => Stepped::Unresponsive { after },
             Err(ComputeError::Refused { .. }) => Stepped::Refused,
             Err(ComputeError::Gone) => Stepped::Gone,
@@ -191,9 +170,7 @@ struct Pace {
 
 impl Pace {
     fn record(&mut self, elapsed: Duration) {
-        let faded = self
-            .slowest
-            .map_or(Duration::ZERO, |slowest| slowest.mul_f64(0.95));
+        let faded = self.slowest.map_or(Duration::ZERO, |slowest| slowest.mul_f64(0.95));
         self.slowest = Some(elapsed.max(faded));
     }
 

@@ -50,9 +50,7 @@ pub(crate) struct WorkerStatus {
 
 impl WorkerStatus {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(WorkerState::Spawning),
-        })
+        Arc::new(Self { state: Mutex::new(WorkerState::Spawning) })
     }
 
     pub(crate) fn state(&self) -> WorkerState {
@@ -104,17 +102,7 @@ pub(crate) struct Worker<L: Loader> {
 
 impl<L: Loader> Worker<L> {
     pub(crate) fn new(config: WorkerConfig<L>) -> Self {
-        let WorkerConfig {
-            id,
-            loader,
-            queue,
-            lanes,
-            memory,
-            orders,
-            loaded,
-            status,
-            stall_limit,
-        } = config;
+        let WorkerConfig { id, loader, queue, lanes, memory, orders, loaded, status, stall_limit } = config;
         Self {
             id,
             lease: Lease::new(Arc::clone(&queue)),
@@ -196,12 +184,7 @@ impl<L: Loader> Worker<L> {
         }
         let mut ends = self.active.flush(now);
         for (job, known) in self.active.take_stalled(self.stall_limit, now) {
-            ends.push((
-                job,
-                Err(Error::SlowConsumer {
-                    after: self.stall_limit,
-                }),
-            ));
+            ends.push((job, Err(Error::SlowConsumer { after: self.stall_limit })));
             if known {
                 self.left.push(job);
             }
@@ -217,11 +200,7 @@ impl<L: Loader> Worker<L> {
             // The order came since the loop last looked: there is nothing to wait for.
             return;
         }
-        let room = if draining || self.active.holds_alone() {
-            Room::NONE
-        } else {
-            room
-        };
+        let room = if draining || self.active.holds_alone() { Room::NONE } else { room };
         if self.pull_now(room) {
             return;
         }
@@ -291,10 +270,7 @@ impl<L: Loader> Worker<L> {
                 Some(Exit::Died { message, convicted })
             }
             Stepped::Unresponsive { after } => {
-                self.fail_active(&Error::Unresponsive {
-                    model: self.queue.model().clone(),
-                    after,
-                });
+                self.fail_active(&Error::Unresponsive { model: self.queue.model().clone(), after });
                 Some(Exit::Unresponsive { after })
             }
             // The jobs go back with the lease; the group decides what becomes of them.
@@ -322,23 +298,17 @@ impl<L: Loader> Worker<L> {
 
     fn job_error(&self, error: ModelError) -> Error {
         match error {
-            ModelError::Invalid(message) => Error::Invalid {
-                message: message.into(),
-            },
-            ModelError::Failed(cause) => Error::Failed {
-                model: self.queue.model().clone(),
-                cause: cause.into(),
-            },
+            ModelError::Invalid(message) => Error::Invalid { message: message.into() },
+            ModelError::Failed(cause) => {
+                Error::Failed { model: self.queue.model().clone(), cause: cause.into() }
+            }
         }
     }
 
     /// The model is gone. Jobs that can be run again go back, each to be run alone; one that was alone is convicted.
     /// Whether one was.
     fn died(&mut self, message: &Arc<str>) -> bool {
-        let crashed = || Error::Crashed {
-            model: self.queue.model().clone(),
-            message: Arc::clone(message),
-        };
+        let crashed = || Error::Crashed { model: self.queue.model().clone(), message: Arc::clone(message) };
         let mut ends = Vec::new();
         let mut again = Vec::new();
         let mut convicted = false;
@@ -389,14 +359,9 @@ impl<L: Loader> Worker<L> {
 
 /// Resolves once one of these channels has room or has lost its reader; never if there are none.
 async fn any_has_room<T: Send>(channels: Vec<mpsc::Sender<T>>) {
-    let mut waits: Vec<_> = channels
-        .into_iter()
-        .map(|channel| Box::pin(channel.reserve_owned()))
-        .collect();
+    let mut waits: Vec<_> = channels.into_iter().map(|channel| Box::pin(channel.reserve_owned())).collect();
     poll_fn(|context| {
-        let ready = waits
-            .iter_mut()
-            .any(|wait| wait.as_mut().poll(context).is_ready());
+        let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
         if ready { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

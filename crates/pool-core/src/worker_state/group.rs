@@ -54,14 +54,8 @@ pub enum GroupEvent {
 
 impl GroupState {
     /// Every state.
-    pub const ALL: [Self; 6] = [
-        Self::Absent,
-        Self::Loading,
-        Self::Resident,
-        Self::Evicting,
-        Self::Broken,
-        Self::Closed,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Absent, Self::Loading, Self::Resident, Self::Evicting, Self::Broken, Self::Closed];
 
     /// The state after an event.
     ///
@@ -117,11 +111,7 @@ impl GroupState {
             | (S::Evicting, E::BackoffEnded)
             | (S::Broken, E::Loaded | E::Evicted)
             | (S::Closed, E::Demand) => {
-                return Err(IllegalTransition {
-                    what: "group",
-                    state: self.as_str(),
-                    event: event.as_str(),
-                });
+                return Err(IllegalTransition { what: "group", state: self.as_str(), event: event.as_str() });
             }
         })
     }

@@ -17,16 +17,7 @@ async fn a_full_queue_refuses_at_once_and_takes_again_when_there_is_room() {
     .await;
     let tickets: Vec<_> = (0..3).map(|id| world.submit(ask(id))).collect();
     let error = world.refused(ask(3));
-    assert!(
-        matches!(
-            error,
-            Error::Overloaded {
-                why: Overload::Jobs { limit: 3 },
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Overloaded { why: Overload::Jobs { limit: 3 }, .. }), "{error}");
     for ticket in tickets {
         ticket.await.unwrap();
     }
@@ -43,21 +34,12 @@ async fn a_list_is_admitted_whole_or_not_at_all() {
     )
     .await;
     let held = world.submit(ask(0));
-    let error = world
-        .group
-        .try_submit_all((1..6).map(ask).collect(), JobOptions::default())
-        .unwrap_err();
+    let error = world.group.try_submit_all((1..6).map(ask).collect(), JobOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Overloaded { .. }));
     assert_eq!(world.group.stats().queue.waiting, 1);
-    let error = world
-        .group
-        .try_submit_all((1..7).map(ask).collect(), JobOptions::default())
-        .unwrap_err();
+    let error = world.group.try_submit_all((1..7).map(ask).collect(), JobOptions::default()).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "six never fit: {error}");
-    let tickets = world
-        .group
-        .try_submit_all((1..5).map(ask).collect(), JobOptions::default())
-        .unwrap();
+    let tickets = world.group.try_submit_all((1..5).map(ask).collect(), JobOptions::default()).unwrap();
     for (ticket, id) in tickets.into_iter().zip(1..) {
         assert_eq!(ticket.await.unwrap(), id);
     }
@@ -77,22 +59,10 @@ async fn cost_is_bounded_and_what_never_fits_is_told_with_numbers() {
     let held = world.submit(half.clone());
     half.id = 2;
     let error = world.refused(half.clone());
-    assert!(
-        matches!(
-            error,
-            Error::Overloaded {
-                why: Overload::Cost { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Overloaded { why: Overload::Cost { .. }, .. }), "{error}");
     half.tokens = 101;
     let error = world.refused(half);
-    assert!(
-        matches!(error, Error::TooLarge { .. }) && error.to_string().contains("101 tokens"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TooLarge { .. }) && error.to_string().contains("101 tokens"), "{error}");
     held.await.unwrap();
 }
 
@@ -114,12 +84,7 @@ async fn a_deadline_that_cannot_be_met_is_refused_once_the_rate_is_known() {
     // Ten tokens take a second now.
     let held: Vec<_> = (10..20).map(|id| world.submit(ask(id))).collect();
     let error = world.group.try_submit(ask(99), hurried(5_000)).unwrap_err();
-    let Error::Overloaded {
-        why: Overload::Wait { expected, .. },
-        retry_after,
-        ..
-    } = error
-    else {
+    let Error::Overloaded { why: Overload::Wait { expected, .. }, retry_after, .. } = error else {
         panic!("{error}")
     };
     assert!((10..12).contains(&expected.as_secs()), "{expected:?}");
@@ -128,16 +93,7 @@ async fn a_deadline_that_cannot_be_met_is_refused_once_the_rate_is_known() {
     // Nor is anybody let in who would wait longer than the queue allows.
     let more: Vec<_> = (20..30).map(|id| world.submit(ask(id))).collect();
     let error = world.refused(ask(30));
-    assert!(
-        matches!(
-            error,
-            Error::Overloaded {
-                why: Overload::Wait { .. },
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Overloaded { why: Overload::Wait { .. }, .. }), "{error}");
     assert_eq!(patient.await.unwrap(), 98);
     drop((held, more));
 }
@@ -153,14 +109,8 @@ async fn submit_waits_for_room_in_turn_until_its_deadline() {
     let mut tasks = tokio::task::JoinSet::new();
     for id in 0..40 {
         let group = world.group.clone();
-        tasks.spawn(async move {
-            group
-                .submit(ask(id), JobOptions::default())
-                .await
-                .unwrap()
-                .await
-                .unwrap()
-        });
+        tasks
+            .spawn(async move { group.submit(ask(id), JobOptions::default()).await.unwrap().await.unwrap() });
     }
     let mut done = Vec::new();
     while let Some(id) = tasks.join_next().await {
@@ -183,38 +133,19 @@ async fn inputs_are_counted_against_memory_and_given_back() {
     let compute = ScriptedCompute::taking(Duration::from_millis(100));
     let engine = engine(&compute, Bytes(5_000));
     let log = std::sync::Arc::new(Log::default());
-    let group = engine
-        .add(pool_core::GroupConfig::new("m"), ScriptedLoader::new(&log))
-        .await
-        .unwrap();
+    let group = engine.add(pool_core::GroupConfig::new("m"), ScriptedLoader::new(&log)).await.unwrap();
     group.warm().await.unwrap();
     let mut large = ask(1);
     large.tokens = 3_000;
     let held = group.try_submit(large.clone(), JobOptions::default()).unwrap();
     large.id = 2;
-    let error = group
-        .try_submit(large.clone(), JobOptions::default())
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Overloaded {
-                why: Overload::Memory,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error = group.try_submit(large.clone(), JobOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Overloaded { why: Overload::Memory, .. }), "{error}");
     // One that waits for room gets it.
-    let (first, second) = tokio::join!(held, async {
-        group.submit(large, JobOptions::default()).await.unwrap().await
-    });
+    let (first, second) =
+        tokio::join!(held, async { group.submit(large, JobOptions::default()).await.unwrap().await });
     assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
     tokio::time::sleep(Duration::from_millis(10)).await;
     let memory = engine.stats().await.unwrap().memory;
-    assert_eq!(
-        memory.used,
-        Bytes(1_100),
-        "weights and working set stay, inputs are gone"
-    );
+    assert_eq!(memory.used, Bytes(1_100), "weights and working set stay, inputs are gone");
 }

@@ -28,14 +28,7 @@ async fn a_drain_finishes_what_was_accepted_and_refuses_the_rest() {
     }
     failed.await.unwrap_err();
     let report = drain.await.unwrap();
-    let expected = Counts {
-        accepted: 32,
-        completed: 30,
-        cancelled: 1,
-        failed: 1,
-        refused: 1,
-        expired: 0,
-    };
+    let expected = Counts { accepted: 32, completed: 30, cancelled: 1, failed: 1, refused: 1, expired: 0 };
     assert_eq!(report.total, expected);
     assert!(!report.deadline_passed);
     assert_eq!(world.group.stats().state, GroupState::Closed);
@@ -91,9 +84,7 @@ async fn a_drain_in_mid_load_waits_for_it() {
 async fn dropping_the_last_handle_drains_too() {
     let world = World::new().await;
     let tickets: Vec<_> = (0..5).map(|id| world.submit(ask(id))).collect();
-    let World {
-        engine, group, log, ..
-    } = world;
+    let World { engine, group, log, .. } = world;
     drop((engine, group));
     for (id, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.await.unwrap(), id as u32);
@@ -105,13 +96,7 @@ async fn dropping_the_last_handle_drains_too() {
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_room_or_for_a_load_hears_of_the_shutdown() {
     let world = World::with(
-        ScriptedCompute::new(|lane, _| {
-            if lane == Lane::Io {
-                Script::Hang
-            } else {
-                Script::NOW
-            }
-        }),
+        ScriptedCompute::new(|lane, _| if lane == Lane::Io { Script::Hang } else { Script::NOW }),
         |config| config.limits.jobs = 1,
         |_| {},
     )

@@ -20,14 +20,7 @@ async fn jobs_are_answered_whatever_their_preparation() {
         assert_eq!(ticket.await.unwrap(), id as u32);
     }
     let counts = world.group.stats().queue.counts;
-    assert_eq!(
-        counts,
-        Counts {
-            accepted: 100,
-            completed: 100,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(counts, Counts { accepted: 100, completed: 100, ..Counts::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,9 +36,7 @@ async fn a_jobs_own_errors_end_that_job_only() {
     lane.tokens = 11;
     let mut panics = ask(5);
     (panics.prepare, panics.tokens) = (Preparing::Panics, 13);
-    let tickets: Vec<_> = [fails, invalid, unprepared, lane, panics]
-        .map(|ask| world.submit(ask))
-        .into();
+    let tickets: Vec<_> = [fails, invalid, unprepared, lane, panics].map(|ask| world.submit(ask)).into();
     let fine = world.submit(ask(4));
     let mut ends = Vec::new();
     for ticket in tickets {
@@ -56,16 +47,8 @@ async fn a_jobs_own_errors_end_that_job_only() {
         "{:?}",
         ends[0]
     );
-    for (end, says) in [
-        (1, "not to its taste"),
-        (2, "cannot be prepared"),
-        (3, "cannot be prepared"),
-    ] {
-        assert!(
-            matches!(&ends[end], Error::Invalid { message } if &**message == says),
-            "{:?}",
-            ends[end]
-        );
+    for (end, says) in [(1, "not to its taste"), (2, "cannot be prepared"), (3, "cannot be prepared")] {
+        assert!(matches!(&ends[end], Error::Invalid { message } if &**message == says), "{:?}", ends[end]);
     }
     assert!(matches!(&ends[4], Error::Crashed { .. }), "{:?}", ends[4]);
     assert_eq!(fine.await.unwrap(), 4);
@@ -97,36 +80,22 @@ async fn a_deadline_answers_on_time_in_mid_step() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_in_the_queue_expires_though_nobody_polls() {
     let world = World::new().await;
-    let ticket = world
-        .group
-        .try_submit(ask(1), JobOptions::default().deadline(Duration::from_millis(10)))
-        .unwrap();
+    let ticket =
+        world.group.try_submit(ask(1), JobOptions::default().deadline(Duration::from_millis(10))).unwrap();
     // Loading alone takes longer than that.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.group.stats().queue.counts.expired, 1);
     assert!(world.log.steps().is_empty());
-    assert!(matches!(
-        ticket.await.unwrap_err(),
-        Error::DeadlineExceeded { .. }
-    ));
+    assert!(matches!(ticket.await.unwrap_err(), Error::DeadlineExceeded { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_already_passed_is_refused() {
     let world = World::new().await;
-    let options = JobOptions {
-        deadline: Deadline::at(Instant::now()),
-        ..JobOptions::default()
-    };
+    let options = JobOptions { deadline: Deadline::at(Instant::now()), ..JobOptions::default() };
     let error = world.group.try_submit(ask(1), options).unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded { .. }));
-    assert_eq!(
-        world.group.stats().queue.counts,
-        Counts {
-            refused: 1,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(world.group.stats().queue.counts, Counts { refused: 1, ..Counts::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,10 +104,7 @@ async fn dropping_a_ticket_frees_its_place_wherever_it_is() {
     // Queued: the model is not even loaded.
     drop(world.submit(ask(1)));
     let stats = world.group.stats().queue;
-    assert_eq!(
-        (stats.waiting, stats.cost.bytes.get(), stats.counts.cancelled),
-        (0, 0, 1)
-    );
+    assert_eq!((stats.waiting, stats.cost.bytes.get(), stats.counts.cancelled), (0, 0, 1));
     // Between steps and in mid-step.
     let mut long = ask(2);
     long.steps = 1000;
@@ -165,38 +131,20 @@ async fn dropping_a_ticket_frees_its_place_wherever_it_is() {
 async fn equal_jobs_are_joined_and_each_waiter_has_its_own_end() {
     let world = World::new().await;
     let first = world.submit(ask(1));
-    let second = world
-        .group
-        .try_submit(ask(1), JobOptions::default().deadline(Duration::from_millis(1)))
-        .unwrap();
+    let second =
+        world.group.try_submit(ask(1), JobOptions::default().deadline(Duration::from_millis(1))).unwrap();
     let third = world.submit(ask(1));
     assert_eq!((first.job(), second.job()), (third.job(), third.job()));
     let stranger = JobOptions::default().principal("somebody else".into());
     let other = world.group.try_submit(ask(1), stranger).unwrap();
     assert_ne!(other.job(), first.job(), "never across principals");
     drop(first);
-    assert!(matches!(
-        second.await.unwrap_err(),
-        Error::DeadlineExceeded { .. }
-    ));
+    assert!(matches!(second.await.unwrap_err(), Error::DeadlineExceeded { .. }));
     assert_eq!(third.await.unwrap(), 1);
     assert_eq!(other.await.unwrap(), 1);
     let counts = world.group.stats().queue.counts;
-    assert_eq!(
-        counts,
-        Counts {
-            accepted: 4,
-            completed: 2,
-            cancelled: 1,
-            expired: 1,
-            ..Counts::default()
-        }
-    );
-    assert_eq!(
-        world.log.steps(),
-        [vec![1, 1]],
-        "two jobs were computed, not four"
-    );
+    assert_eq!(counts, Counts { accepted: 4, completed: 2, cancelled: 1, expired: 1, ..Counts::default() });
+    assert_eq!(world.log.steps(), [vec![1, 1]], "two jobs were computed, not four");
     // Once it has ended, it is computed anew.
     let later = world.submit(ask(1));
     assert_eq!(later.await.unwrap(), 1);
@@ -251,19 +199,13 @@ async fn a_ticket_may_be_polled_across_select_branches() {
 
 #[test]
 fn outside_of_tokio_there_is_a_typed_error() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let group = {
         let _inside = runtime.enter();
-        assert!(matches!(pool_core::Engine::builder().build(), Ok(_)));
+        assert!(pool_core::Engine::builder().build().is_ok());
         runtime.block_on(async { World::new().await.group })
     };
     let error = group.try_submit(ask(1), JobOptions::default()).unwrap_err();
     assert!(matches!(error, Error::NoRuntime), "{error}");
-    assert!(matches!(
-        pool_core::Engine::builder().build().unwrap_err(),
-        Error::NoRuntime
-    ));
+    assert!(matches!(pool_core::Engine::builder().build().unwrap_err(), Error::NoRuntime));
 }

@@ -11,10 +11,8 @@ async fn events_come_in_order_and_before_the_end() {
     let world = World::new().await;
     let mut speaks = ask(1);
     (speaks.events, speaks.steps) = (true, 20);
-    let (ticket, mut events) = world
-        .group
-        .try_submit_streaming(speaks, JobOptions::default(), 4.try_into().unwrap())
-        .unwrap();
+    let (ticket, mut events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 4.try_into().unwrap()).unwrap();
     let mut heard = Vec::new();
     while let Some(event) = events.recv().await {
         heard.push(event);
@@ -39,11 +37,7 @@ async fn a_slow_reader_pauses_its_own_job_only() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let paused_at = world.log.steps().len();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(
-        world.log.steps().len(),
-        paused_at,
-        "no step is taken for a paused job alone"
-    );
+    assert_eq!(world.log.steps().len(), paused_at, "no step is taken for a paused job alone");
     let mut heard = Vec::new();
     while let Some(event) = events.recv().await {
         heard.push(event);
@@ -57,10 +51,8 @@ async fn a_reader_that_never_reads_is_ended() {
     let world = World::new().await;
     let mut speaks = ask(1);
     (speaks.events, speaks.steps) = (true, 1000);
-    let (ticket, events) = world
-        .group
-        .try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap())
-        .unwrap();
+    let (ticket, events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap()).unwrap();
     let end = ticket.await.unwrap_err();
     assert!(matches!(end, Error::SlowConsumer { .. }), "{end}");
     drop(events);
@@ -74,10 +66,8 @@ async fn a_reader_that_leaves_still_gets_the_end() {
     let world = World::new().await;
     let mut speaks = ask(1);
     (speaks.events, speaks.steps) = (true, 50);
-    let (ticket, events) = world
-        .group
-        .try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap())
-        .unwrap();
+    let (ticket, events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap()).unwrap();
     drop(events);
     assert_eq!(ticket.await.unwrap(), 1);
 }

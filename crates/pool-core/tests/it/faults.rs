@@ -20,17 +20,9 @@ async fn a_panic_kills_the_worker_and_not_its_jobs() {
         assert_eq!(ticket.await.unwrap(), id);
     }
     let steps = world.log.steps();
-    assert_eq!(
-        steps,
-        [vec![1, 2, 3], vec![1], vec![2], vec![3]],
-        "each is retried alone"
-    );
+    assert_eq!(steps, [vec![1, 2, 3], vec![1], vec![2], vec![3]], "each is retried alone");
     assert_eq!(world.log.loads.load(Ordering::SeqCst), 2);
-    assert_eq!(
-        world.log.freed.load(Ordering::SeqCst),
-        1,
-        "the panicked model is dropped"
-    );
+    assert_eq!(world.log.freed.load(Ordering::SeqCst), 1, "the panicked model is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,9 +30,7 @@ async fn only_a_job_that_kills_alone_is_convicted_and_then_refused() {
     let world = World::new().await;
     let mut killer = ask(2);
     killer.fault = Fault::Panics;
-    let tickets: Vec<_> = [ask(1), killer.clone(), ask(3)]
-        .map(|ask| world.submit(ask))
-        .into();
+    let tickets: Vec<_> = [ask(1), killer.clone(), ask(3)].map(|ask| world.submit(ask)).into();
     let mut ends = Vec::new();
     for ticket in tickets {
         ends.push(ticket.await);
@@ -77,10 +67,8 @@ async fn a_job_whose_caller_saw_an_event_is_not_run_again() {
     let world = World::new().await;
     let mut speaks = ask(1);
     (speaks.events, speaks.steps) = (true, 100);
-    let (ticket, mut events) = world
-        .group
-        .try_submit_streaming(speaks, JobOptions::default(), 8.try_into().unwrap())
-        .unwrap();
+    let (ticket, mut events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 8.try_into().unwrap()).unwrap();
     assert_eq!(events.recv().await, Some(1));
     let mut killer = ask(2);
     killer.fault = Fault::Panics;
@@ -98,10 +86,7 @@ async fn a_broken_model_is_loaded_again_and_in_the_end_rests() {
     breaks.fault = Fault::Breaks;
     // Alone, the job that breaks it is convicted; the next of its kind is another input.
     let end = world.submit(breaks).await.unwrap_err();
-    assert!(
-        matches!(&end, Error::Crashed { message, .. } if message.contains("told to break")),
-        "{end}"
-    );
+    assert!(matches!(&end, Error::Crashed { message, .. } if message.contains("told to break")), "{end}");
     assert_eq!(world.submit(ask(9)).await.unwrap(), 9);
 }
 
@@ -131,20 +116,13 @@ async fn many_waiters_are_served_by_one_load_and_hear_of_its_failure() {
     // While it rests, whoever comes is told at once, and when to come again.
     let refused = world.refused(ask(1));
     let wait = refused.retry_after().expect("says when");
-    assert!(
-        matches!(refused, Error::LoadFailed { .. }) && wait <= Duration::from_secs(2),
-        "{refused}"
-    );
+    assert!(matches!(refused, Error::LoadFailed { .. }) && wait <= Duration::from_secs(2), "{refused}");
     tokio::time::sleep(wait + Duration::from_millis(1)).await;
     let tickets: Vec<_> = (0..50).map(|id| world.submit(ask(id))).collect();
     for (id, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.await.unwrap(), id as u32);
     }
-    assert_eq!(
-        world.log.loads.load(Ordering::SeqCst),
-        2,
-        "one trial load for all of them"
-    );
+    assert_eq!(world.log.loads.load(Ordering::SeqCst), 2, "one trial load for all of them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,12 +142,9 @@ async fn a_load_that_panics_is_a_load_that_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn repeated_failures_back_off_further_and_further() {
-    let world = World::with(
-        ScriptedCompute::instant(),
-        |_| {},
-        |loader| loader.failures = vec!["missing"; 5].into(),
-    )
-    .await;
+    let world =
+        World::with(ScriptedCompute::instant(), |_| {}, |loader| loader.failures = vec!["missing"; 5].into())
+            .await;
     let mut waits = Vec::new();
     for _ in 0..5 {
         let end = world.submit(ask(1)).await.unwrap_err();
@@ -185,19 +160,13 @@ async fn repeated_failures_back_off_further_and_further() {
 async fn a_step_that_does_not_return_is_given_up_and_replaced_once() {
     let compute = ScriptedCompute::new(|lane, ordinal| match (lane, ordinal) {
         (Lane::Step, 0 | 1) => Script::Hang,
-        _ => Script::Run {
-            after: Duration::from_millis(100),
-        },
+        _ => Script::Run { after: Duration::from_millis(100) },
     });
     let world = World::with(compute, |_| {}, |_| {}).await;
     let start = Instant::now();
     let end = world.submit(ask(1)).await.unwrap_err();
     assert!(matches!(end, Error::Unresponsive { .. }), "{end}");
-    assert!(
-        (30..32).contains(&start.elapsed().as_secs()),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!((30..32).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     assert_eq!(world.engine.stats().await.unwrap().lanes.lost_threads(), 1);
     // Its replacement hangs too; after that the model is refused until a thread comes back.
     let end = world.submit(ask(2)).await.unwrap_err();
@@ -210,10 +179,5 @@ async fn a_step_that_does_not_return_is_given_up_and_replaced_once() {
     assert_eq!(world.submit(ask(4)).await.unwrap(), 4);
     assert_eq!(world.engine.stats().await.unwrap().lanes.lost_threads(), 0);
     let workers = world.group.stats().workers;
-    assert!(
-        workers
-            .iter()
-            .all(|worker| worker.state != WorkerState::Unresponsive),
-        "{workers:?}"
-    );
+    assert!(workers.iter().all(|worker| worker.state != WorkerState::Unresponsive), "{workers:?}");
 }

@@ -1,12 +1,6 @@
 //! The engine with scripted models, on paused time.
 #![cfg(not(feature = "shuttle"))]
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod admission;
 mod drain;

@@ -13,10 +13,7 @@ use crate::scripted::{Log, Scripted, ScriptedLoader, ask, engine};
 async fn model(engine: &Engine, name: &str, bytes: u64) -> (Group<Scripted>, Arc<Log>) {
     let log = Arc::new(Log::default());
     let mut loader = ScriptedLoader::new(&log);
-    loader.footprint = Footprint {
-        weights: Bytes(bytes),
-        working_set: Bytes(10),
-    };
+    loader.footprint = Footprint { weights: Bytes(bytes), working_set: Bytes(10) };
     (engine.add(GroupConfig::new(name), loader).await.unwrap(), log)
 }
 
@@ -34,18 +31,9 @@ async fn a_load_evicts_the_least_recently_used() {
     one(&new, 4).await.unwrap();
     assert_eq!(old.stats().state, GroupState::Absent);
     assert_eq!(recent.stats().state, GroupState::Resident);
-    assert_eq!(
-        (
-            old_log.freed.load(Ordering::SeqCst),
-            recent_log.freed.load(Ordering::SeqCst)
-        ),
-        (1, 0)
-    );
+    assert_eq!((old_log.freed.load(Ordering::SeqCst), recent_log.freed.load(Ordering::SeqCst)), (1, 0));
     let memory = engine.stats().await.unwrap().memory;
-    assert!(
-        memory.peak <= memory.limit,
-        "the budget is never exceeded: {memory:?}"
-    );
+    assert!(memory.peak <= memory.limit, "the budget is never exceeded: {memory:?}");
     // It comes back when it is wanted, after the others' minimum residence.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(one(&old, 5).await.unwrap(), 5);
@@ -70,10 +58,7 @@ async fn a_model_larger_than_the_budget_is_told_so() {
     let engine = engine(&ScriptedCompute::instant(), Bytes(1_000));
     let (large, log) = model(&engine, "large", 5_000_000).await;
     let error = large.warm().await.unwrap_err();
-    assert!(
-        matches!(error, Error::LoadFailed { .. }) && error.to_string().contains("budget"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::LoadFailed { .. }) && error.to_string().contains("budget"), "{error}");
     assert_eq!(log.loads.load(Ordering::SeqCst), 0);
 }
 
@@ -82,10 +67,7 @@ async fn a_further_worker_takes_only_what_is_free() {
     let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(425));
     let log = Arc::new(Log::default());
     let mut loader = ScriptedLoader::new(&log);
-    loader.footprint = Footprint {
-        weights: Bytes(400),
-        working_set: Bytes(20),
-    };
+    loader.footprint = Footprint { weights: Bytes(400), working_set: Bytes(20) };
     let mut config = GroupConfig::new("m");
     config.workers = Workers { min: 2, max: 2 };
     let group = engine.add(config, loader).await.unwrap();
@@ -94,12 +76,5 @@ async fn a_further_worker_takes_only_what_is_free() {
     assert_eq!(log.loads.load(Ordering::SeqCst), 1);
     let mut small = ask(1);
     small.tokens = 2;
-    assert_eq!(
-        group
-            .try_submit(small, JobOptions::default())
-            .unwrap()
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(group.try_submit(small, JobOptions::default()).unwrap().await.unwrap(), 1);
 }

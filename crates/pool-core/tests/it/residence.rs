@@ -22,19 +22,12 @@ async fn a_model_is_loaded_by_its_first_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_with_a_minimum_is_loaded_at_once() {
-    let world = World::with(
-        ScriptedCompute::instant(),
-        |config| config.workers = Workers { min: 2, max: 2 },
-        |_| {},
-    )
-    .await;
+    let world =
+        World::with(ScriptedCompute::instant(), |config| config.workers = Workers { min: 2, max: 2 }, |_| {})
+            .await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.group.stats().workers.len(), 2);
-    assert_eq!(
-        world.group.stats().resident.get(),
-        1_200,
-        "weights are shared, working sets are not"
-    );
+    assert_eq!(world.group.stats().resident.get(), 1_200, "weights are shared, working sets are not");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,9 +89,6 @@ async fn workers_are_added_for_a_long_queue_and_let_go_after_it() {
 async fn a_name_is_taken_once() {
     let world = World::new().await;
     let log = std::sync::Arc::new(Log::default());
-    let again = world
-        .engine
-        .add(GroupConfig::new("scripted"), ScriptedLoader::new(&log))
-        .await;
+    let again = world.engine.add(GroupConfig::new("scripted"), ScriptedLoader::new(&log)).await;
     assert!(matches!(again.unwrap_err(), Error::DuplicateModel { .. }));
 }

@@ -19,11 +19,7 @@ async fn jobs_join_and_leave_at_every_step() {
     assert_eq!(short.await.unwrap(), 2);
     assert_eq!(long.await.unwrap(), 1);
     let steps = world.log.steps();
-    assert_eq!(
-        steps,
-        [vec![1], vec![1], vec![1, 2], vec![1], vec![1], vec![1]],
-        "continuous batching"
-    );
+    assert_eq!(steps, [vec![1], vec![1], vec![1, 2], vec![1], vec![1], vec![1]], "continuous batching");
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,10 +37,7 @@ async fn a_batch_keeps_the_models_room() {
     for ticket in tickets {
         ticket.await.unwrap();
     }
-    assert_eq!(
-        world.log.steps(),
-        [vec![0, 1, 2], vec![3, 4, 5], vec![6], vec![7]]
-    );
+    assert_eq!(world.log.steps(), [vec![0, 1, 2], vec![3, 4, 5], vec![6], vec![7]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,12 +54,7 @@ async fn urgent_jobs_overtake_waiting_ones() {
     for (id, priority) in Priority::ALL.into_iter().enumerate() {
         for copy in 0..2 {
             let options = JobOptions::default().priority(priority);
-            tickets.push(
-                world
-                    .group
-                    .try_submit(ask(id as u32 * 10 + copy), options)
-                    .unwrap(),
-            );
+            tickets.push(world.group.try_submit(ask(id as u32 * 10 + copy), options).unwrap());
         }
     }
     for ticket in tickets {

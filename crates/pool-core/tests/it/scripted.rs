@@ -47,14 +47,7 @@ pub(crate) enum Preparing {
 }
 
 pub(crate) fn ask(id: u32) -> Ask {
-    Ask {
-        id,
-        tokens: 10,
-        steps: 1,
-        events: false,
-        fault: Fault::None,
-        prepare: Preparing::Fine,
-    }
+    Ask { id, tokens: 10, steps: 1, events: false, fault: Fault::None, prepare: Preparing::Fine }
 }
 
 /// What a test sees of the models it had loaded.
@@ -103,11 +96,7 @@ impl Model for Scripted {
             assert!(self.active.remove(&job).is_some(), "only active jobs leave");
         }
         for job in step.take_joined() {
-            assert_eq!(
-                job.prepared(),
-                Some(&job.request().tokens),
-                "every job is prepared"
-            );
+            assert_eq!(job.prepared(), Some(&job.request().tokens), "every job is prepared");
             self.active.insert(job.id(), (job.request().clone(), 0));
         }
         let ids = self.active.values().map(|(ask, _)| ask.id).collect();
@@ -121,12 +110,7 @@ impl Model for Scripted {
                 _ => {}
             }
         }
-        let jobs: Vec<JobId> = self
-            .active
-            .keys()
-            .copied()
-            .filter(|job| !step.is_paused(*job))
-            .collect();
+        let jobs: Vec<JobId> = self.active.keys().copied().filter(|job| !step.is_paused(*job)).collect();
         for job in jobs {
             let (ask, done) = self.active.get_mut(&job).unwrap();
             *done += 1;
@@ -168,10 +152,7 @@ impl ScriptedLoader {
         Self {
             log: Arc::clone(log),
             room: Room::new(8, Tokens(1000)),
-            footprint: Footprint {
-                weights: Bytes(1000),
-                working_set: Bytes(100),
-            },
+            footprint: Footprint { weights: Bytes(1000), working_set: Bytes(100) },
             failures: Mutex::new(Vec::new()),
         }
     }
@@ -190,11 +171,7 @@ impl Loader for ScriptedLoader {
         match failure {
             Some("panic") => panic!("told to panic while loading"),
             Some(message) => Err(LoadError::new(message)),
-            None => Ok(Scripted {
-                active: BTreeMap::new(),
-                room: self.room,
-                log: Arc::clone(&self.log),
-            }),
+            None => Ok(Scripted { active: BTreeMap::new(), room: self.room, log: Arc::clone(&self.log) }),
         }
     }
 
@@ -203,20 +180,13 @@ impl Loader for ScriptedLoader {
         match request.prepare {
             Preparing::Invalid => Err(ModelError::invalid("cannot be prepared")),
             Preparing::Panics => panic!("told to panic while preparing"),
-            Preparing::Fine => Ok(Prepared {
-                value: request.tokens,
-                cost: Scripted::estimate(request),
-            }),
+            Preparing::Fine => Ok(Prepared { value: request.tokens, cost: Scripted::estimate(request) }),
         }
     }
 
     fn preparation(&self, estimate: Cost) -> Preparation {
         // Odd costs take the lane, so that tests can have both.
-        if estimate.tokens.get() % 2 == 1 {
-            Preparation::Lane
-        } else {
-            Preparation::Inline
-        }
+        if estimate.tokens.get() % 2 == 1 { Preparation::Lane } else { Preparation::Inline }
     }
 }
 
@@ -230,12 +200,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(
-            ScriptedCompute::taking(Duration::from_millis(100)),
-            |_| {},
-            |_| {},
-        )
-        .await
+        Self::with(ScriptedCompute::taking(Duration::from_millis(100)), |_| {}, |_| {}).await
     }
 
     pub(crate) async fn with(
@@ -250,12 +215,7 @@ impl World {
         let mut config = GroupConfig::new("scripted");
         configure(&mut config);
         let group = engine.add(config, loader).await.unwrap();
-        Self {
-            engine,
-            group,
-            log,
-            compute,
-        }
+        Self { engine, group, log, compute }
     }
 
     pub(crate) fn submit(&self, ask: Ask) -> Ticket<u32> {
@@ -269,11 +229,7 @@ impl World {
 
 pub(crate) fn engine(compute: &Arc<ScriptedCompute>, memory: Bytes) -> Engine {
     let compute: Arc<ScriptedCompute> = Arc::clone(compute);
-    Engine::builder()
-        .memory_limit(memory)
-        .compute(compute)
-        .build()
-        .unwrap()
+    Engine::builder().memory_limit(memory).compute(compute).build().unwrap()
 }
 
 pub(crate) async fn settle() {

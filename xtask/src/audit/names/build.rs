@@ -22,11 +22,7 @@ impl Graph {
         let mut builder = Builder {
             graph: Self::default(),
             sources,
-            by_path: sources
-                .iter()
-                .enumerate()
-                .map(|(file, source)| (source.path.as_path(), file))
-                .collect(),
+            by_path: sources.iter().enumerate().map(|(file, source)| (source.path.as_path(), file)).collect(),
             include_tests,
             signatures: Vec::new(),
             field_types: Vec::new(),
@@ -80,11 +76,7 @@ struct Place {
 impl Builder<'_> {
     fn add_crate(&mut self, target: &Target, file: usize) {
         let krate = self.graph.crates.len();
-        let folder = self.sources[file]
-            .path
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
+        let folder = self.sources[file].path.parent().map(Path::to_path_buf).unwrap_or_default();
         let known = self.graph.module_of_file.get(&file).copied();
         let root = known.unwrap_or(self.graph.modules.len());
         self.graph.crates.push(Crate {
@@ -96,20 +88,10 @@ impl Builder<'_> {
             adopts: target.adopts,
         });
         if target.kind == CrateKind::Library {
-            self.graph
-                .roots_by_name
-                .entry(target.name.clone())
-                .or_insert(root);
+            self.graph.roots_by_name.entry(target.name.clone()).or_insert(root);
         }
         if known.is_none() {
-            self.add_file(
-                file,
-                krate,
-                None,
-                Vec::new(),
-                folder,
-                target.kind == CrateKind::Test,
-            );
+            self.add_file(file, krate, None, Vec::new(), folder, target.kind == CrateKind::Test);
         }
     }
 
@@ -130,15 +112,7 @@ impl Builder<'_> {
             if test {
                 self.graph.test_files.insert(file);
             }
-            self.collect(
-                &ast.items,
-                Place {
-                    module,
-                    file,
-                    test,
-                    top: true,
-                },
-            );
+            self.collect(&ast.items, Place { module, file, test, top: true });
         } else if test {
             self.graph.test_files.insert(file);
         }
@@ -181,15 +155,10 @@ impl Builder<'_> {
                     self.collect(&items, place);
                 }
                 Item::ExternCrate(item)
-                    if item
-                        .attrs
-                        .iter()
-                        .any(|attribute| attribute.path().is_ident("macro_use")) =>
+                    if item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_use")) =>
                 {
                     let krate = self.graph.modules[place.module].krate;
-                    self.graph.crates[krate]
-                        .macro_use
-                        .push(item.ident.unraw().to_string());
+                    self.graph.crates[krate].macro_use.push(item.ident.unraw().to_string());
                 }
                 _ => {}
             }
@@ -211,25 +180,15 @@ impl Builder<'_> {
             let child = self.add_module(krate, Some(place.module), path, child_folder);
             let key = (place.file, Position::of(item.ident.span()));
             self.graph.modules[place.module].inline.insert(key, child);
-            self.collect(
-                items,
-                Place {
-                    module: child,
-                    top: false,
-                    ..place
-                },
-            );
+            self.collect(items, Place { module: child, top: false, ..place });
             Some(child)
         } else {
-            self.file_of_child(&name, explicit.as_deref(), &folder, place)
-                .map(
-                    |(file, child_folder)| match self.graph.module_of_file.get(&file) {
-                        Some(known) => *known,
-                        None => {
-                            self.add_file(file, krate, Some(place.module), path, child_folder, place.test)
-                        }
-                    },
-                )
+            self.file_of_child(&name, explicit.as_deref(), &folder, place).map(|(file, child_folder)| {
+                match self.graph.module_of_file.get(&file) {
+                    Some(known) => *known,
+                    None => self.add_file(file, krate, Some(place.module), path, child_folder, place.test),
+                }
+            })
         };
         // A module whose file is not in the tree is still a module, not a crate of that name.
         let entry = child.map_or(Entry::Item(Namespace::Type), Entry::Module);
@@ -254,57 +213,37 @@ impl Builder<'_> {
         }
         let flat = folder.join(format!("{name}.rs"));
         let nested = folder.join(name).join("mod.rs");
-        let file = self
-            .by_path
-            .get(flat.as_path())
-            .or_else(|| self.by_path.get(nested.as_path()))?;
+        let file = self.by_path.get(flat.as_path()).or_else(|| self.by_path.get(nested.as_path()))?;
         Some((*file, folder.join(name)))
     }
 
     /// Attaches files that no `mod` reaches: to the module whose children lie in their folder, or else as crates.
     fn add_orphans(&mut self, targets: &[Target]) {
-        let mut orphans: Vec<usize> = (0..self.sources.len())
-            .filter(|file| !self.graph.module_of_file.contains_key(file))
-            .collect();
+        let mut orphans: Vec<usize> =
+            (0..self.sources.len()).filter(|file| !self.graph.module_of_file.contains_key(file)).collect();
         orphans.sort_by_key(|file| {
             let path = &self.sources[*file].path;
-            let stem = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let rank = match stem.as_str() {
                 "lib" => 0,
                 "main" => 1,
                 "mod" => 2,
                 _ => 3,
             };
-            (
-                path.components().count() - usize::from(rank == 2),
-                rank,
-                path.clone(),
-            )
+            (path.components().count() - usize::from(rank == 2), rank, path.clone())
         });
         for file in orphans {
             if self.graph.module_of_file.contains_key(&file) {
                 continue;
             }
             let path = self.sources[file].path.clone();
-            let stem = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
             let is_root = matches!(stem.as_str(), "lib" | "main" | "build");
             let (own_folder, child_folder, name) = if stem == "mod" {
-                let name = folder
-                    .file_name()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default();
-                (
-                    folder.parent().map(Path::to_path_buf).unwrap_or_default(),
-                    folder.clone(),
-                    name,
-                )
+                let name =
+                    folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                (folder.parent().map(Path::to_path_buf).unwrap_or_default(), folder.clone(), name)
             } else {
                 (folder.clone(), folder.join(&stem), stem)
             };
@@ -330,9 +269,7 @@ impl Builder<'_> {
                     name: format!("{name}#{file}"),
                     kind: orphan_kind(&self.sources[file], &name),
                     root: path.clone(),
-                    package_folder: nearest
-                        .map(|target| target.package_folder.clone())
-                        .unwrap_or_default(),
+                    package_folder: nearest.map(|target| target.package_folder.clone()).unwrap_or_default(),
                     renames: nearest.map(|target| target.renames.clone()).unwrap_or_default(),
                     adopts: is_root,
                 };
@@ -426,9 +363,7 @@ impl Builder<'_> {
 /// What a file that belongs to no crate is: it tells by its `fn main`.
 fn orphan_kind(source: &Source, name: &str) -> CrateKind {
     let has_main = source.ast.as_ref().is_ok_and(|ast| {
-        ast.items
-            .iter()
-            .any(|item| matches!(item, Item::Fn(function) if function.sig.ident == "main"))
+        ast.items.iter().any(|item| matches!(item, Item::Fn(function) if function.sig.ident == "main"))
     });
     match (name, has_main) {
         ("lib", _) => CrateKind::Library,
@@ -442,10 +377,7 @@ fn path_attribute(attributes: &[syn::Attribute]) -> Option<String> {
     fn of(meta: &syn::Meta) -> Option<String> {
         match meta {
             syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
-                syn::Expr::Lit(syn::ExprLit {
-                    lit: syn::Lit::Str(path),
-                    ..
-                }) => Some(path.value()),
+                syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(path), .. }) => Some(path.value()),
                 _ => None,
             },
             syn::Meta::List(list) if list.path.is_ident("cfg_attr") => {

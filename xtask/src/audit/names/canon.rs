@@ -26,16 +26,8 @@ pub(crate) fn is(path: &[String], wanted: &[&str]) -> bool {
 
 /// Written with `::`.
 pub(crate) fn show(path: &[String]) -> String {
-    let shown = if is_local(path) {
-        path.get(1..).unwrap_or_default()
-    } else {
-        path
-    };
-    if shown.is_empty() {
-        "crate".to_owned()
-    } else {
-        shown.join("::")
-    }
+    let shown = if is_local(path) { path.get(1..).unwrap_or_default() } else { path };
+    if shown.is_empty() { "crate".to_owned() } else { shown.join("::") }
 }
 
 /// Re-exports that lead to the same item: the first is replaced by the second.
@@ -49,10 +41,7 @@ const SAME: &[(&[&str], &[&str])] = &[
     (&["futures_executor"], &["futures", "executor"]),
     (&["tokio", "task", "spawn"], &["tokio", "spawn"]),
     (&["tokio", "task", "join_set"], &["tokio", "task"]),
-    (
-        &["tokio", "sync", "mpsc", "unbounded"],
-        &["tokio", "sync", "mpsc"],
-    ),
+    (&["tokio", "sync", "mpsc", "unbounded"], &["tokio", "sync", "mpsc"]),
 ];
 
 /// The canonical form of an external path.
@@ -131,20 +120,13 @@ const KNOWN: &[&str] = &[
 pub(crate) fn is_known(path: &[String]) -> bool {
     let shown = path.join("::");
     KNOWN.iter().any(|known| {
-        known
-            .strip_prefix(shown.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        known.strip_prefix(shown.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     })
 }
 
 /// Crates that are forbidden whoever writes them, so a crate of the audited tree with such a name hides none of its uses.
-pub(crate) const FORBIDDEN_CRATES: &[&str] = &[
-    "async_channel",
-    "crossbeam",
-    "crossbeam_channel",
-    "flume",
-    "kanal",
-];
+pub(crate) const FORBIDDEN_CRATES: &[&str] =
+    &["async_channel", "crossbeam", "crossbeam_channel", "flume", "kanal"];
 
 #[cfg(test)]
 mod tests {

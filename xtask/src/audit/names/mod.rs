@@ -31,21 +31,14 @@ pub(crate) struct Written {
 
 impl Written {
     pub(crate) fn relative(segments: Vec<String>) -> Self {
-        Self {
-            absolute: false,
-            segments,
-        }
+        Self { absolute: false, segments }
     }
 
     /// A path without its generic arguments.
     pub(crate) fn of(path: &syn::Path) -> Self {
         Self {
             absolute: path.leading_colon.is_some(),
-            segments: path
-                .segments
-                .iter()
-                .map(|segment| segment.ident.unraw().to_string())
-                .collect(),
+            segments: path.segments.iter().map(|segment| segment.ident.unraw().to_string()).collect(),
         }
     }
 
@@ -54,9 +47,8 @@ impl Written {
         match ty {
             syn::Type::Path(path) => {
                 let last = path.path.segments.last()?;
-                let wraps = ["Arc", "Box", "Option", "Pin", "Rc", "Result"]
-                    .iter()
-                    .any(|name| last.ident == name);
+                let wraps =
+                    ["Arc", "Box", "Option", "Pin", "Rc", "Result"].iter().any(|name| last.ident == name);
                 if wraps
                     && let syn::PathArguments::AngleBracketed(arguments) = &last.arguments
                     && let Some(syn::GenericArgument::Type(inner)) = arguments.args.first()
@@ -109,9 +101,7 @@ impl Names {
     }
 
     pub(crate) fn declares_macro(&self, name: &str) -> bool {
-        self.entries(name)
-            .iter()
-            .any(|entry| matches!(entry, Entry::Item(Namespace::Macro)))
+        self.entries(name).iter().any(|entry| matches!(entry, Entry::Item(Namespace::Macro)))
     }
 
     /// Adds what one item declares. Modules are declared as plain items: the graph adds those it follows itself.
@@ -145,10 +135,7 @@ impl Names {
             }
             Item::Type(item) => match &*item.ty {
                 syn::Type::Path(target) if target.qself.is_none() => {
-                    self.declare(
-                        item.ident.unraw().to_string(),
-                        Entry::Alias(Written::of(&target.path)),
-                    );
+                    self.declare(item.ident.unraw().to_string(), Entry::Alias(Written::of(&target.path)));
                 }
                 _ => item_in(&item.ident, &[Type]),
             },
@@ -167,10 +154,7 @@ impl Names {
                 let target = if item.ident == "self" {
                     Written::relative(vec!["crate".to_owned()])
                 } else {
-                    Written {
-                        absolute: true,
-                        segments: vec![item.ident.unraw().to_string()],
-                    }
+                    Written { absolute: true, segments: vec![item.ident.unraw().to_string()] }
                 };
                 self.declare(name.unraw().to_string(), Entry::Import(target));
             }
@@ -217,16 +201,8 @@ pub(crate) enum UseRole {
 /// All nodes of a `use` item, each path spelled out.
 pub(crate) fn use_nodes(item: &syn::ItemUse) -> Vec<UseNode> {
     let mut nodes = Vec::new();
-    let root = Written {
-        absolute: item.leading_colon.is_some(),
-        segments: Vec::new(),
-    };
-    add_use_nodes(
-        &item.tree,
-        &root,
-        item.leading_colon.map(|colons| colons.spans[0]),
-        &mut nodes,
-    );
+    let root = Written { absolute: item.leading_colon.is_some(), segments: Vec::new() };
+    add_use_nodes(&item.tree, &root, item.leading_colon.map(|colons| colons.spans[0]), &mut nodes);
     nodes
 }
 
@@ -243,12 +219,7 @@ fn add_use_nodes(tree: &UseTree, above: &Written, start: Option<Span>, nodes: &m
         UseTree::Path(tree) => {
             let path = below(&tree.ident);
             let start = start.unwrap_or_else(|| tree.ident.span());
-            nodes.push(UseNode {
-                path: path.clone(),
-                parent: above.clone(),
-                role: UseRole::Prefix,
-                start,
-            });
+            nodes.push(UseNode { path: path.clone(), parent: above.clone(), role: UseRole::Prefix, start });
             add_use_nodes(&tree.tree, &path, Some(start), nodes);
         }
         UseTree::Name(tree) => {
@@ -300,13 +271,7 @@ mod tests {
         let leaf = |path: &str, name: &str| (path.to_owned(), name.to_owned());
         assert_eq!(
             leaves,
-            [
-                leaf("a", "a"),
-                leaf("a::b::c", "d"),
-                leaf("a::b", "e"),
-                leaf("a::f", "*"),
-                leaf("a::_x", "_")
-            ]
+            [leaf("a", "a"), leaf("a::b::c", "d"), leaf("a::b", "e"), leaf("a::f", "*"), leaf("a::_x", "_")]
         );
     }
 }

@@ -94,22 +94,12 @@ impl Graph {
                 return self.walk(parent, rest, namespace, seen);
             }
             "Self" => {
-                let own = site
-                    .frames
-                    .iter()
-                    .rev()
-                    .find_map(|frame| frame.self_type.as_ref());
-                return own.map_or_else(Vec::new, |own| {
-                    vec![Target::Path([own.as_slice(), rest].concat())]
-                });
+                let own = site.frames.iter().rev().find_map(|frame| frame.self_type.as_ref());
+                return own.map_or_else(Vec::new, |own| vec![Target::Path([own.as_slice(), rest].concat())]);
             }
             _ => {}
         }
-        let first_namespace = if rest.is_empty() {
-            namespace
-        } else {
-            Namespace::Type
-        };
+        let first_namespace = if rest.is_empty() { namespace } else { Namespace::Type };
         let mut hits = self.in_scope(site, first, first_namespace, seen);
         if hits.is_empty() && first_namespace == Namespace::Macro {
             hits = self.textual_macro(site.module, first);
@@ -127,10 +117,7 @@ impl Graph {
     /// The first name of a path: in the blocks from the inside out, then in the module.
     fn in_scope(&self, site: Site<'_>, name: &str, namespace: Namespace, seen: &mut Seen) -> Vec<Target> {
         for (depth, frame) in site.frames.iter().enumerate().rev() {
-            let block = Site {
-                module: site.module,
-                frames: &site.frames[..=depth],
-            };
+            let block = Site { module: site.module, frames: &site.frames[..=depth] };
             let hits = self.in_names(&frame.names, usize::MAX - depth, block, name, namespace, seen);
             if !hits.is_empty() || frame.module_barrier {
                 return hits;
@@ -288,11 +275,7 @@ impl Graph {
         if seen.contains(&(module, name.clone())) {
             return Vec::new();
         }
-        let first_namespace = if rest.is_empty() {
-            namespace
-        } else {
-            Namespace::Type
-        };
+        let first_namespace = if rest.is_empty() { namespace } else { Namespace::Type };
         let hits = self.in_module(module, name, first_namespace, seen);
         if hits.is_empty() {
             // Declared in another namespace, it is not what was asked for; declared nowhere, a macro may make it.
@@ -317,14 +300,10 @@ impl Graph {
     ) -> Vec<Target> {
         let krate = &self.crates[self.modules[module].krate];
         // `extern crate a as b;` at the root names the crate everywhere.
-        let declared = self.modules[krate.root]
-            .names
-            .entries(name)
-            .iter()
-            .find_map(|entry| match entry {
-                Entry::Import(path) if path.absolute && path.segments.len() == 1 => path.segments.first(),
-                _ => None,
-            });
+        let declared = self.modules[krate.root].names.entries(name).iter().find_map(|entry| match entry {
+            Entry::Import(path) if path.absolute && path.segments.len() == 1 => path.segments.first(),
+            _ => None,
+        });
         let name = declared.map_or(name, String::as_str);
         let name = krate.renames.get(name).map_or(name, String::as_str);
         if !FORBIDDEN_CRATES.contains(&name)

@@ -66,9 +66,6 @@ mod tests {
     #[test]
     fn uris_escape_what_is_not_allowed_in_them() {
         assert_eq!(relative_uri("a b/é%.rs"), "a%20b/%C3%A9%25.rs");
-        assert_eq!(
-            relative_uri("crates/pool-core/src/lib.rs"),
-            "crates/pool-core/src/lib.rs"
-        );
+        assert_eq!(relative_uri("crates/pool-core/src/lib.rs"), "crates/pool-core/src/lib.rs");
     }
 }

@@ -7,14 +7,7 @@ use crate::audit::finding::Finding;
 pub(super) fn render(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
-        let Finding {
-            file,
-            position,
-            rule,
-            severity,
-            message,
-            help,
-        } = finding;
+        let Finding { file, position, rule, severity, message, help } = finding;
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,

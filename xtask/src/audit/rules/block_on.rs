@@ -25,11 +25,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
             return None;
         };
         (BLOCKING.contains(&name.as_str()) && !context.is_own_method(receiver.as_deref(), name)).then(|| {
-            context.finding(
-                Rule::BlockOn,
-                call.at,
-                format!("`.{name}()` blocks the thread it runs on"),
-            )
+            context.finding(Rule::BlockOn, call.at, format!("`.{name}()` blocks the thread it runs on"))
         })
     });
     paths.chain(methods).collect()

@@ -7,13 +7,8 @@ use crate::audit::{
     names::canon,
 };
 
-const BLOCKING: [&str; 5] = [
-    "blocking_lock",
-    "blocking_lock_owned",
-    "blocking_recv",
-    "blocking_recv_many",
-    "blocking_send",
-];
+const BLOCKING: [&str; 5] =
+    ["blocking_lock", "blocking_lock_owned", "blocking_recv", "blocking_recv_many", "blocking_send"];
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     let paths = context.events.paths.iter().filter_map(|path| {

@@ -19,22 +19,15 @@ const SPAWNS: [&[&str]; 6] = [
 const HANDLE: &[&str] = &["tokio", "task", "JoinHandle"];
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let dropped = context
-        .events
-        .dropped
-        .iter()
-        .filter(|dropped| match &dropped.callee {
-            Callee::Path { canons, .. } => canons.iter().any(|canon| gives_handle(context, canon)),
-            Callee::Method {
-                name,
-                receiver: Some(receiver),
-            } => {
-                let mut method = receiver.clone();
-                method.push(name.clone());
-                gives_handle(context, &method)
-            }
-            Callee::Method { receiver: None, .. } => false,
-        });
+    let dropped = context.events.dropped.iter().filter(|dropped| match &dropped.callee {
+        Callee::Path { canons, .. } => canons.iter().any(|canon| gives_handle(context, canon)),
+        Callee::Method { name, receiver: Some(receiver) } => {
+            let mut method = receiver.clone();
+            method.push(name.clone());
+            gives_handle(context, &method)
+        }
+        Callee::Method { receiver: None, .. } => false,
+    });
     dropped
         .map(|dropped| {
             let message = format!("`{}` starts a task and {}", dropped.callee.name(), dropped.how);
@@ -46,8 +39,5 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 /// Whether a function is one of tokio's spawns, or one of the tree that returns a handle.
 fn gives_handle(context: &Context<'_>, function: &[String]) -> bool {
     SPAWNS.iter().any(|spawn| canon::is(function, spawn))
-        || context
-            .graph
-            .returned_by(function)
-            .is_some_and(|returned| canon::is(returned, HANDLE))
+        || context.graph.returned_by(function).is_some_and(|returned| canon::is(returned, HANDLE))
 }

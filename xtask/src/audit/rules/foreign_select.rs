@@ -19,15 +19,10 @@ const IMPORTED: [&[&str]; 6] = [
 ];
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let invoked = context
-        .events
-        .macros
-        .iter()
-        .filter(|invoked| is_foreign(&invoked.canon))
-        .map(|invoked| {
-            let message = format!("`{}!` is not tokio's", canon::show(&invoked.canon));
-            context.finding(Rule::ForeignSelect, invoked.at, message)
-        });
+    let invoked = context.events.macros.iter().filter(|invoked| is_foreign(&invoked.canon)).map(|invoked| {
+        let message = format!("`{}!` is not tokio's", canon::show(&invoked.canon));
+        context.finding(Rule::ForeignSelect, invoked.at, message)
+    });
     let imported = context.events.paths.iter().filter(|path| {
         path.parent.is_some() && IMPORTED.iter().any(|imported| canon::is(&path.canon, imported))
     });
@@ -41,9 +36,8 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
 fn is_foreign(path: &[String]) -> bool {
     let Some(name) = path.last() else { return false };
     // `futures::future::select` and `futures::stream::select` are functions: the macro of that name is another's.
-    let is_function = ["future", "stream"]
-        .iter()
-        .any(|module| canon::starts_with(path, &["futures", module]));
+    let is_function =
+        ["future", "stream"].iter().any(|module| canon::starts_with(path, &["futures", module]));
     NAMES.contains(&name.as_str())
         && path.len() > 1
         && !canon::is_local(path)

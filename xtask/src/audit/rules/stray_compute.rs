@@ -32,11 +32,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     paths
         .chain(methods)
         .map(|(at, what)| {
-            context.finding(
-                Rule::StrayCompute,
-                at,
-                format!("`{what}` runs work beside the compute lanes"),
-            )
+            context.finding(Rule::StrayCompute, at, format!("`{what}` runs work beside the compute lanes"))
         })
         .collect()
 }

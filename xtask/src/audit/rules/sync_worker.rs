@@ -21,9 +21,8 @@ const THREADS: [&[&str]; 4] = [&["std", "thread"], &["crossbeam"], &["rayon"], &
 
 pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
     let functions = &context.events.functions;
-    let entries: Vec<usize> = (0..functions.len())
-        .filter(|index| is_entry_point(&functions[*index]))
-        .collect();
+    let entries: Vec<usize> =
+        (0..functions.len()).filter(|index| is_entry_point(&functions[*index])).collect();
     if entries.is_empty() {
         return Vec::new();
     }
@@ -39,11 +38,7 @@ pub(super) fn check(context: &Context<'_>) -> Vec<Finding> {
             let message =
                 format!("neither tokio::spawn nor a JoinSet starts the worker entry point `{name}`");
             let help = "start it with tokio::spawn or JoinSet::spawn, and keep the handle";
-            findings.push(
-                context
-                    .finding(Rule::SyncWorker, function.at, message)
-                    .with_help(help),
-            );
+            findings.push(context.finding(Rule::SyncWorker, function.at, message).with_help(help));
         } else {
             for (index, call) in context.events.calls.iter().enumerate() {
                 if call.awaits > 0
@@ -64,11 +59,7 @@ fn is_entry_point(function: &Function) -> bool {
     if function.is_test {
         return false;
     }
-    let of_worker = function
-        .of
-        .as_ref()
-        .and_then(|of| of.last())
-        .is_some_and(|of| of.ends_with("Worker"));
+    let of_worker = function.of.as_ref().and_then(|of| of.last()).is_some_and(|of| of.ends_with("Worker"));
     function.name.ends_with("_worker") || (function.name == "run" && of_worker)
 }
 
@@ -131,19 +122,11 @@ impl<'a> Starts<'a> {
         for (index, function) in events.functions.iter().enumerate() {
             by_name.entry(&function.name).or_default().push(index);
         }
-        let mut starts = Self {
-            context,
-            by_name,
-            wrappers: HashSet::new(),
-            spawned: Vec::new(),
-            started: HashSet::new(),
-        };
+        let mut starts =
+            Self { context, by_name, wrappers: HashSet::new(), spawned: Vec::new(), started: HashSet::new() };
         loop {
             starts.spawned = starts.find_spawned();
-            let of_parameters = events
-                .parameter_uses
-                .iter()
-                .filter(|(_, call)| starts.spawned[*call]);
+            let of_parameters = events.parameter_uses.iter().filter(|(_, call)| starts.spawned[*call]);
             let wrappers: HashSet<usize> = of_parameters.map(|(function, _)| *function).collect();
             if wrappers.len() == starts.wrappers.len() {
                 break;
@@ -151,15 +134,10 @@ impl<'a> Starts<'a> {
             starts.wrappers = wrappers;
         }
         loop {
-            let in_tasks = events
-                .calls
-                .iter()
-                .enumerate()
-                .filter(|(index, call)| starts.is_in_task(*index, call));
-            let started: HashSet<usize> = in_tasks
-                .flat_map(|(_, call)| starts.callees(call))
-                .map(|(function, _)| function)
-                .collect();
+            let in_tasks =
+                events.calls.iter().enumerate().filter(|(index, call)| starts.is_in_task(*index, call));
+            let started: HashSet<usize> =
+                in_tasks.flat_map(|(_, call)| starts.callees(call)).map(|(function, _)| function).collect();
             if started.len() == starts.started.len() {
                 break;
             }
@@ -170,11 +148,7 @@ impl<'a> Starts<'a> {
 
     /// The functions of the tree that a call may call.
     fn callees(&self, call: &Call) -> impl Iterator<Item = (usize, Match)> {
-        let named = self
-            .by_name
-            .get(call.callee.name())
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let named = self.by_name.get(call.callee.name()).map(Vec::as_slice).unwrap_or_default();
         named
             .iter()
             .map(|index| (*index, calls(call, &self.context.events.functions[*index])))
@@ -183,12 +157,8 @@ impl<'a> Starts<'a> {
 
     /// Whether what this call gives runs in a task.
     fn is_in_task(&self, index: usize, call: &Call) -> bool {
-        call.function
-            .is_some_and(|function| self.started.contains(&function))
-            || self.context.events.calls[index]
-                .parents
-                .iter()
-                .any(|parent| self.spawned[*parent])
+        call.function.is_some_and(|function| self.started.contains(&function))
+            || self.context.events.calls[index].parents.iter().any(|parent| self.spawned[*parent])
     }
 
     /// The spawns, and all calls in their arguments.
@@ -201,9 +171,7 @@ impl<'a> Starts<'a> {
             }
         }
         let mut spawned = vec![false; calls.len()];
-        let mut open: Vec<usize> = (0..calls.len())
-            .filter(|index| self.is_spawn(&calls[*index]))
-            .collect();
+        let mut open: Vec<usize> = (0..calls.len()).filter(|index| self.is_spawn(&calls[*index])).collect();
         while let Some(index) = open.pop() {
             if !std::mem::replace(&mut spawned[index], true) {
                 open.extend_from_slice(&inside[index]);
@@ -225,9 +193,7 @@ impl<'a> Starts<'a> {
         match &call.callee {
             Callee::Path { canons, name } => {
                 SPAWNS.contains(&name.as_str())
-                    && canons
-                        .iter()
-                        .any(|canon| !canon::is_local(canon) && !starts_thread(canon))
+                    && canons.iter().any(|canon| !canon::is_local(canon) && !starts_thread(canon))
             }
             Callee::Method { name, receiver } => {
                 SPAWNS.contains(&name.as_str())

@@ -23,10 +23,7 @@ impl Visitor<'_> {
         if let Some((callee, span)) = callee {
             let is_drop = match &callee {
                 Callee::Path { canons, name } => {
-                    name == "drop"
-                        && canons
-                            .iter()
-                            .all(|canon| canon::is(canon, &["std", "mem", "drop"]))
+                    name == "drop" && canons.iter().all(|canon| canon::is(canon, &["std", "mem", "drop"]))
                 }
                 Callee::Method { .. } => false,
             };
@@ -48,10 +45,7 @@ impl Visitor<'_> {
             self.dropped(&call.receiver, "its handle is only glanced at and dropped");
         }
         let receiver = self.type_of(&call.receiver);
-        let callee = Callee::Method {
-            name: call.method.unraw().to_string(),
-            receiver,
-        };
+        let callee = Callee::Method { name: call.method.unraw().to_string(), receiver };
         let takes_closure = matches!(call.args.first(), Some(Expr::Closure(_)));
         if let Some(turbofish) = &call.turbofish {
             self.visit_angle_bracketed_generic_arguments(turbofish);
@@ -112,10 +106,8 @@ impl Visitor<'_> {
                 } else {
                     self.resolve(&Written::of(&path.path), Namespace::Value)
                 };
-                let start = path
-                    .qself
-                    .as_ref()
-                    .map_or_else(|| start_of(&path.path), |qself| qself.lt_token.span);
+                let start =
+                    path.qself.as_ref().map_or_else(|| start_of(&path.path), |qself| qself.lt_token.span);
                 Some((Callee::Path { canons, name }, start))
             }
             _ => None,
@@ -151,10 +143,7 @@ impl Visitor<'_> {
                 let at = self.at(call.method.span());
                 self.note_dropped(
                     at,
-                    Callee::Method {
-                        name: call.method.unraw().to_string(),
-                        receiver,
-                    },
+                    Callee::Method { name: call.method.unraw().to_string(), receiver },
                     how,
                 );
             }

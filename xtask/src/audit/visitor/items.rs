@@ -18,10 +18,7 @@ impl Visitor<'_> {
             Item::Mod(item) => self.enter_module(item),
             Item::Use(item) => self.enter_use(item),
             Item::ExternCrate(item) => {
-                let written = Written {
-                    absolute: true,
-                    segments: vec![item.ident.unraw().to_string()],
-                };
+                let written = Written { absolute: true, segments: vec![item.ident.unraw().to_string()] };
                 let canons = self.graph.resolve_import(self.site(), &written);
                 self.path_used(canons, item.ident.span());
             }
@@ -72,14 +69,8 @@ impl Visitor<'_> {
             for inner in items {
                 names.collect(inner, self.include_tests);
             }
-            let frame = Frame {
-                names,
-                module_barrier: true,
-                ..Frame::default()
-            };
-            self.in_frame(frame, |visitor| {
-                items.iter().for_each(|inner| visitor.visit_item(inner))
-            });
+            let frame = Frame { names, module_barrier: true, ..Frame::default() };
+            self.in_frame(frame, |visitor| items.iter().for_each(|inner| visitor.visit_item(inner)));
             return;
         };
         let outer_module = std::mem::replace(&mut self.module, module);
@@ -96,19 +87,10 @@ impl Visitor<'_> {
             if matches!(node.role, UseRole::Glob) {
                 continue;
             }
-            let parent = self
-                .graph
-                .resolve_import(self.site(), &node.parent)
-                .into_iter()
-                .next();
+            let parent = self.graph.resolve_import(self.site(), &node.parent).into_iter().next();
             let at = self.at(node.start);
             for canon in self.graph.resolve_import(self.site(), &node.path) {
-                self.events.paths.push(PathUse {
-                    at,
-                    module: self.module,
-                    canon,
-                    parent: parent.clone(),
-                });
+                self.events.paths.push(PathUse { at, module: self.module, canon, parent: parent.clone() });
             }
         }
     }
@@ -119,12 +101,7 @@ impl Visitor<'_> {
         self_type: Option<Canon>,
         walk: impl FnOnce(&mut Self),
     ) {
-        let frame = Frame {
-            names: parameters(generics),
-            self_type,
-            item_barrier: true,
-            ..Frame::default()
-        };
+        let frame = Frame { names: parameters(generics), self_type, item_barrier: true, ..Frame::default() };
         self.in_frame(frame, walk);
     }
 
@@ -152,26 +129,14 @@ impl Visitor<'_> {
             self.function = Some(self.events.functions.len() - 1);
         }
         let outer_calls = std::mem::take(&mut self.calls);
-        let frame = Frame {
-            names: parameters(&signature.generics),
-            item_barrier: true,
-            ..Frame::default()
-        };
+        let frame = Frame { names: parameters(&signature.generics), item_barrier: true, ..Frame::default() };
         self.in_frame(frame, |visitor| {
             visit::visit_signature(visitor, signature);
             for input in &signature.inputs {
                 match input {
                     syn::FnArg::Receiver(_) => {
-                        let held = visitor
-                            .frames
-                            .iter()
-                            .rev()
-                            .find_map(|frame| frame.self_type.clone());
-                        let own = Variable {
-                            held,
-                            calls: Vec::new(),
-                            parameter: false,
-                        };
+                        let held = visitor.frames.iter().rev().find_map(|frame| frame.self_type.clone());
+                        let own = Variable { held, calls: Vec::new(), parameter: false };
                         if let Some(frame) = visitor.frames.last_mut() {
                             frame.variables.insert("self".to_owned(), own);
                         }

@@ -64,17 +64,11 @@ impl<'a> Visitor<'a> {
     }
 
     fn at(&self, span: Span) -> At {
-        At {
-            file: self.file,
-            position: Position::of(span),
-        }
+        At { file: self.file, position: Position::of(span) }
     }
 
     fn site(&self) -> Site<'_> {
-        Site {
-            module: self.module,
-            frames: &self.frames,
-        }
+        Site { module: self.module, frames: &self.frames }
     }
 
     fn resolve(&self, written: &Written, namespace: Namespace) -> Vec<Canon> {
@@ -110,12 +104,7 @@ impl<'a> Visitor<'a> {
     fn path_used(&mut self, canons: Vec<Canon>, span: Span) {
         let at = self.at(span);
         for canon in canons {
-            self.events.paths.push(PathUse {
-                at,
-                module: self.module,
-                canon,
-                parent: None,
-            });
+            self.events.paths.push(PathUse { at, module: self.module, canon, parent: None });
         }
     }
 
@@ -131,11 +120,7 @@ impl<'a> Visitor<'a> {
     /// `<T>::name` or `<T as Trait>::name`: where it may lead.
     fn qualified(&self, qself: &syn::QSelf, path: &syn::Path) -> Vec<Canon> {
         let written = Written::of(path);
-        let below = written
-            .segments
-            .get(qself.position..)
-            .unwrap_or_default()
-            .to_vec();
+        let below = written.segments.get(qself.position..).unwrap_or_default().to_vec();
         let mut canons = Vec::new();
         if let Some(of) = Written::of_type(&qself.ty) {
             for of in self.resolve(&of, Namespace::Type) {
@@ -182,17 +167,11 @@ impl<'a> Visitor<'a> {
                 names.collect(item, self.include_tests);
             }
         }
-        self.in_frame(
-            Frame {
-                names,
-                ..Frame::default()
-            },
-            |visitor| {
-                for (index, statement) in statements.iter().enumerate() {
-                    visitor.visit_statement(statement, &statements[index + 1..]);
-                }
-            },
-        );
+        self.in_frame(Frame { names, ..Frame::default() }, |visitor| {
+            for (index, statement) in statements.iter().enumerate() {
+                visitor.visit_statement(statement, &statements[index + 1..]);
+            }
+        });
     }
 
     fn visit_statement(&mut self, statement: &syn::Stmt, rest: &[syn::Stmt]) {
@@ -234,10 +213,7 @@ impl<'a> Visitor<'a> {
                 syn::Pat::Ident(name)
                     if name.ident.to_string().starts_with('_') && !tokens::mention(rest, &name.ident) =>
                 {
-                    self.dropped(
-                        &init.expr,
-                        "its handle is never used and dropped at the end of the block",
-                    );
+                    self.dropped(&init.expr, "its handle is never used and dropped at the end of the block");
                 }
                 _ => {}
             }

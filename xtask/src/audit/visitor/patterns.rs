@@ -31,11 +31,7 @@ impl Visitor<'_> {
     pub(super) fn bind(&mut self, pattern: &Pat, held: Option<Canon>, calls: &[usize], parameter: bool) {
         match pattern {
             Pat::Ident(name) => {
-                let variable = Variable {
-                    held,
-                    calls: calls.to_vec(),
-                    parameter,
-                };
+                let variable = Variable { held, calls: calls.to_vec(), parameter };
                 if let Some(frame) = self.frames.last_mut() {
                     frame.variables.insert(name.ident.unraw().to_string(), variable);
                 }
@@ -63,11 +59,7 @@ impl Visitor<'_> {
             Pat::TupleStruct(tuple) => {
                 // What `Ok` and `Some` hold is what the expression's type was taken for.
                 let held = held.filter(|_| {
-                    tuple
-                        .path
-                        .segments
-                        .last()
-                        .is_some_and(|last| last.ident == "Ok" || last.ident == "Some")
+                    tuple.path.segments.last().is_some_and(|last| last.ident == "Ok" || last.ident == "Some")
                 });
                 for element in &tuple.elems {
                     self.bind(element, held.clone(), calls, parameter);

@@ -33,11 +33,8 @@ impl Visitor<'_> {
                     let is_member = is_punct(before, '.')
                         && !is_punct(at.checked_sub(2).and_then(|two| tokens.get(two)), '.');
                     let is_name = matches!(before, Some(TokenTree::Ident(keyword)) if keyword == "fn" || keyword == "mod");
-                    let expression = if is_member || is_name {
-                        None
-                    } else {
-                        leading_expression(&tokens[at..])
-                    };
+                    let expression =
+                        if is_member || is_name { None } else { leading_expression(&tokens[at..]) };
                     at = if let Some((expression, taken)) = expression {
                         self.visit_expr(&expression);
                         at + taken
@@ -56,9 +53,7 @@ impl Visitor<'_> {
 
     /// `use ...;`: its names hold for the rest of the macro's body.
     fn scan_use(&mut self, tokens: &[TokenTree], start: usize) -> usize {
-        let end = (start..tokens.len())
-            .find(|at| is_punct(tokens.get(*at), ';'))
-            .unwrap_or(tokens.len());
+        let end = (start..tokens.len()).find(|at| is_punct(tokens.get(*at), ';')).unwrap_or(tokens.len());
         let semicolon = TokenTree::Punct(Punct::new(';', Spacing::Alone));
         let stream: TokenStream = tokens[start..end].iter().cloned().chain([semicolon]).collect();
         let Ok(item) = syn::parse2::<syn::Item>(stream) else {
@@ -80,10 +75,7 @@ impl Visitor<'_> {
         if arguments.delimiter() != Delimiter::Parenthesis {
             return after;
         }
-        let callee = Callee::Method {
-            name: name.unraw().to_string(),
-            receiver: None,
-        };
+        let callee = Callee::Method { name: name.unraw().to_string(), receiver: None };
         self.in_call(callee, name.span(), is_closure(arguments.stream()), |visitor| {
             visitor.visit_macro_body(arguments.stream());
         });
@@ -94,19 +86,11 @@ impl Visitor<'_> {
         let absolute = start >= 2
             && is_punct(tokens.get(start - 1), ':')
             && is_punct(tokens.get(start - 2), ':')
-            && !matches!(
-                start.checked_sub(3).and_then(|at| tokens.get(at)),
-                Some(TokenTree::Ident(_))
-            );
-        let mut written = Written {
-            absolute,
-            segments: Vec::new(),
-        };
+            && !matches!(start.checked_sub(3).and_then(|at| tokens.get(at)), Some(TokenTree::Ident(_)));
+        let mut written = Written { absolute, segments: Vec::new() };
         let mut at = start;
-        let mut span = tokens
-            .get(start - 2 * usize::from(absolute))
-            .filter(|_| absolute)
-            .map(TokenTree::span);
+        let mut span =
+            tokens.get(start - 2 * usize::from(absolute)).filter(|_| absolute).map(TokenTree::span);
         while let Some(TokenTree::Ident(segment)) = tokens.get(at) {
             span = span.or_else(|| Some(segment.span()));
             written.segments.push(segment.unraw().to_string());
@@ -144,25 +128,14 @@ impl Visitor<'_> {
                 return at;
             }
         }
-        let canons = self.resolve(
-            &written,
-            if called.is_some() {
-                Namespace::Value
-            } else {
-                Namespace::Type
-            },
-        );
+        let canons =
+            self.resolve(&written, if called.is_some() { Namespace::Value } else { Namespace::Type });
         self.path_used(canons.clone(), span);
         let Some(arguments) = called else { return at };
         let name = written.segments.last().cloned().unwrap_or_default();
-        self.in_call(
-            Callee::Path { canons, name },
-            span,
-            is_closure(arguments.stream()),
-            |visitor| {
-                visitor.visit_macro_body(arguments.stream());
-            },
-        );
+        self.in_call(Callee::Path { canons, name }, span, is_closure(arguments.stream()), |visitor| {
+            visitor.visit_macro_body(arguments.stream());
+        });
         at + 1
     }
 }

@@ -39,10 +39,8 @@ impl Visitor<'_> {
             Expr::Unary(inner) => self.type_of(&inner.expr),
             Expr::Cast(cast) => self.written_type(&cast.ty),
             Expr::Path(path) => {
-                let variable = path
-                    .path
-                    .get_ident()
-                    .and_then(|name| scope::variable(&self.frames, &name.to_string()));
+                let variable =
+                    path.path.get_ident().and_then(|name| scope::variable(&self.frames, &name.to_string()));
                 match variable {
                     Some(variable) => variable.held.clone(),
                     // A unit struct.
@@ -52,10 +50,9 @@ impl Visitor<'_> {
                     }
                 }
             }
-            Expr::Struct(literal) => self
-                .resolve(&Written::of(&literal.path), Namespace::Type)
-                .into_iter()
-                .next(),
+            Expr::Struct(literal) => {
+                self.resolve(&Written::of(&literal.path), Namespace::Type).into_iter().next()
+            }
             Expr::Field(field) => {
                 let of = self.type_of(&field.base)?;
                 let name = match &field.member {
@@ -95,36 +92,19 @@ impl Visitor<'_> {
         }
         let (name, of) = function.split_last()?;
         let is_type = of.last()?.chars().next().is_some_and(char::is_uppercase);
-        let constructs = [
-            "new",
-            "default",
-            "with",
-            "from",
-            "try_new",
-            "build",
-            "current",
-            "spawn_new",
-            "load",
-            "open",
-        ]
-        .iter()
-        .any(|prefix| {
-            name == prefix
-                || name
-                    .strip_prefix(prefix)
-                    .is_some_and(|rest| rest.starts_with('_'))
-        });
+        let constructs =
+            ["new", "default", "with", "from", "try_new", "build", "current", "spawn_new", "load", "open"]
+                .iter()
+                .any(|prefix| {
+                    name == prefix || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_'))
+                });
         (is_type && constructs).then(|| of.to_vec())
     }
 }
 
 /// What the methods of std's and tokio's builders and handles give.
 fn method_of_known_type(receiver: &[String], method: &str) -> Option<Canon> {
-    let owned = |path: &[&str]| {
-        path.iter()
-            .map(|segment| (*segment).to_owned())
-            .collect::<Canon>()
-    };
+    let owned = |path: &[&str]| path.iter().map(|segment| (*segment).to_owned()).collect::<Canon>();
     if canon::is(receiver, &["std", "thread", "Builder"]) {
         return matches!(method, "name" | "stack_size").then(|| receiver.to_vec());
     }

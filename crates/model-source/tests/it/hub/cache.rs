@@ -11,20 +11,12 @@ async fn the_cache_has_the_layout_that_python_shares() {
     let hash = etag("model.safetensors", &weights());
     let pointer = top.join("snapshots").join(COMMIT).join("model.safetensors");
     if cfg!(unix) {
-        assert_eq!(
-            std::fs::read_link(&pointer).unwrap(),
-            Path::new("../../blobs").join(&hash)
-        );
+        assert_eq!(std::fs::read_link(&pointer).unwrap(), Path::new("../../blobs").join(&hash));
         let nested = top.join("snapshots").join(COMMIT).join("1_Pooling/config.json");
         assert!(std::fs::read_link(&nested).unwrap().starts_with("../../../blobs"));
     }
     assert_eq!(std::fs::read(&pointer).unwrap(), weights());
-    assert!(
-        options
-            .cache
-            .join(format!(".locks/models--owner--name/{hash}.lock"))
-            .exists()
-    );
+    assert!(options.cache.join(format!(".locks/models--owner--name/{hash}.lock")).exists());
     verify_blob(&pointer).unwrap();
     std::fs::write(top.join("blobs").join(&hash), b"damaged").unwrap();
     let error = verify_blob(&pointer).unwrap_err().to_string();
@@ -41,20 +33,10 @@ async fn a_blob_of_the_wrong_size_is_downloaded_again() {
     let mut offline = options.clone();
     offline.offline = true;
     let error = refusal("hf:owner/name", &offline).await;
-    assert!(
-        error.starts_with("HF_HUB_OFFLINE is set and model.safetensors of owner/name is not"),
-        "{error}"
-    );
+    assert!(error.starts_with("HF_HUB_OFFLINE is set and model.safetensors of owner/name is not"), "{error}");
     let files = resolve("hf:owner/name", &options).await.unwrap();
     assert_eq!(Weights::open(&files).unwrap().total_bytes(), 1_200_000);
-    assert_eq!(
-        server
-            .take_seen()
-            .iter()
-            .filter(|request| request.at_store)
-            .count(),
-        1
-    );
+    assert_eq!(server.take_seen().iter().filter(|request| request.at_store).count(), 1);
 }
 
 #[tokio::test]
@@ -79,11 +61,7 @@ async fn offline_uses_the_cache_or_says_what_is_missing() {
     // Without the list of files, as after a download by other programs.
     std::fs::remove_dir_all(options.cache.join("models--owner--name/.candlepool")).unwrap();
     resolve("hf:owner/name", &options).await.unwrap();
-    let pointer = options
-        .cache
-        .join("models--owner--name/snapshots")
-        .join(COMMIT)
-        .join("model.safetensors");
+    let pointer = options.cache.join("models--owner--name/snapshots").join(COMMIT).join("model.safetensors");
     std::fs::remove_file(pointer).unwrap();
     let error = refusal("hf:owner/name", &options).await;
     assert!(error.starts_with("hf:owner/name has no weights"), "{error}");
@@ -98,11 +76,7 @@ async fn a_cache_whose_list_is_unknown_is_completed_from_the_hub() {
     std::fs::remove_dir_all(top.join(".candlepool")).unwrap();
     std::fs::remove_file(top.join("snapshots").join(COMMIT).join("tokenizer.json")).unwrap();
     server.take_seen();
-    resolve("hf:owner/name", &options)
-        .await
-        .unwrap()
-        .tokenizer()
-        .unwrap();
+    resolve("hf:owner/name", &options).await.unwrap().tokenizer().unwrap();
     // The list; the blob of the tokenizer was there and only had to be linked.
     assert_eq!(server.take_seen().len(), 1);
 }
@@ -122,10 +96,7 @@ async fn pythons_list_of_files_will_do() {
     std::fs::write(top.join("trees").join(format!("{COMMIT}.json")), tree).unwrap();
     server.take_seen();
     let files = resolve("hf:owner/name", &options).await.unwrap();
-    assert_eq!(
-        files.names().collect::<Vec<_>>(),
-        ["config.json", "model.safetensors"]
-    );
+    assert_eq!(files.names().collect::<Vec<_>>(), ["config.json", "model.safetensors"]);
     assert!(server.take_seen().is_empty());
 }
 
@@ -135,14 +106,9 @@ async fn the_latest_is_looked_up_where_it_is_asked_for() {
     resolve("hf:owner/name", &options).await.unwrap();
     let mut newer = repo();
     newer.commit = "fedcba9876543210fedcba9876543210fedcba98".to_owned();
-    newer
-        .files
-        .insert("config.json".to_owned(), br#"{"hidden_size":9}"#.to_vec().into());
+    newer.files.insert("config.json".to_owned(), br#"{"hidden_size":9}"#.to_vec().into());
     server.put("owner/name", newer.clone());
-    assert_eq!(
-        resolve("hf:owner/name", &options).await.unwrap().revision(),
-        COMMIT
-    );
+    assert_eq!(resolve("hf:owner/name", &options).await.unwrap().revision(), COMMIT);
     options.freshness = Freshness::Latest;
     server.take_seen();
     let files = resolve("hf:owner/name", &options).await.unwrap();
@@ -150,10 +116,7 @@ async fn the_latest_is_looked_up_where_it_is_asked_for() {
     // The list and the one file that changed.
     assert_eq!(server.take_seen().len(), 2);
     drop(server);
-    assert_eq!(
-        resolve("hf:owner/name", &options).await.unwrap().revision(),
-        newer.commit
-    );
+    assert_eq!(resolve("hf:owner/name", &options).await.unwrap().revision(), newer.commit);
 }
 
 #[tokio::test]
@@ -163,12 +126,6 @@ async fn a_cache_that_cannot_be_written_is_named() {
     std::fs::write(&file, b"").unwrap();
     options.cache = file.clone();
     let error = refusal("hf:owner/name", &options).await;
-    assert!(
-        error.starts_with(&format!("cannot write {}", file.display())),
-        "{error}"
-    );
-    assert!(
-        error.ends_with("make room or set HF_HUB_CACHE to another folder"),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("cannot write {}", file.display())), "{error}");
+    assert!(error.ends_with("make room or set HF_HUB_CACHE to another folder"), "{error}");
 }

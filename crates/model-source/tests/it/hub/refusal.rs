@@ -5,10 +5,7 @@ use super::*;
 #[tokio::test]
 async fn private_gated_and_absent_models_are_told_apart() {
     let (server, _cache, mut options) = hub(repo()).await;
-    server.put(
-        "owner/private",
-        repo().access(Access::Private("hf_good".to_owned())),
-    );
+    server.put("owner/private", repo().access(Access::Private("hf_good".to_owned())));
     server.put("owner/gated", repo().access(Access::Gated("hf_good".to_owned())));
     let endpoint = server.endpoint();
     assert_eq!(
@@ -30,21 +27,14 @@ async fn private_gated_and_absent_models_are_told_apart() {
     );
     options.token = Some(Token::new("bad").unwrap());
     let error = refusal("hf:owner/private", &options).await;
-    assert!(
-        error.contains("the token of HF_TOKEN is not accepted for it"),
-        "{error}"
-    );
+    assert!(error.contains("the token of HF_TOKEN is not accepted for it"), "{error}");
     options.token = Some(Token::new("hf_good").unwrap());
     resolve("hf:owner/private", &options).await.unwrap();
     resolve("hf:owner/gated", &options).await.unwrap();
     // The token is for the hub alone, not for where its large files lie.
     let seen = server.take_seen();
     assert!(seen.iter().any(|request| request.at_store));
-    assert!(
-        seen.iter()
-            .filter(|r| r.at_store)
-            .all(|request| request.authorization.is_none())
-    );
+    assert!(seen.iter().filter(|r| r.at_store).all(|request| request.authorization.is_none()));
 }
 
 #[tokio::test]
@@ -54,12 +44,7 @@ async fn a_token_may_lie_in_its_file() {
     std::fs::write(&file, "hf_good\n").unwrap();
     options.token_file = Some(file);
     resolve("hf:owner/name", &options).await.unwrap();
-    assert!(
-        server
-            .take_seen()
-            .iter()
-            .any(|r| r.authorization.as_deref() == Some("Bearer hf_good"))
-    );
+    assert!(server.take_seen().iter().any(|r| r.authorization.as_deref() == Some("Bearer hf_good")));
 }
 
 #[tokio::test]
@@ -73,18 +58,11 @@ async fn revisions_and_files_that_are_not_there_are_named() {
         refusal("hf:owner/name:other.gguf", &options).await,
         "hf:owner/name has no other.gguf; it has model.safetensors"
     );
-    resolve(&format!("hf:owner/name@{COMMIT}"), &options)
-        .await
-        .unwrap();
+    resolve(&format!("hf:owner/name@{COMMIT}"), &options).await.unwrap();
     server.take_seen();
-    resolve(&format!("hf:owner/name@{COMMIT}"), &options)
-        .await
-        .unwrap();
+    resolve(&format!("hf:owner/name@{COMMIT}"), &options).await.unwrap();
     assert!(server.take_seen().is_empty());
-    let quantised = Repo::new([
-        ("a.Q4_0.gguf", b"GGUF4".to_vec()),
-        ("a.Q8_0.gguf", b"GGUF8".to_vec()),
-    ]);
+    let quantised = Repo::new([("a.Q4_0.gguf", b"GGUF4".to_vec()), ("a.Q8_0.gguf", b"GGUF8".to_vec())]);
     server.put("owner/gguf", quantised);
     assert_eq!(
         refusal("hf:owner/gguf", &options).await,
@@ -95,10 +73,7 @@ async fn revisions_and_files_that_are_not_there_are_named() {
     assert_eq!(files.names().collect::<Vec<_>>(), ["a.Q8_0.gguf"]);
     server.put("owner/pickle", Repo::new([("pytorch_model.bin", b"p".to_vec())]));
     let error = refusal("hf:owner/pickle", &options).await;
-    assert!(
-        error.contains("never read; convert them to safetensors"),
-        "{error}"
-    );
+    assert!(error.contains("never read; convert them to safetensors"), "{error}");
 }
 
 #[tokio::test]
@@ -110,21 +85,12 @@ async fn without_a_network_the_hub_is_named() {
     let error = resolve("hf:owner/name", &options).await.unwrap_err();
     assert!(error.is_transient());
     let error = error.to_string();
-    assert!(
-        error.starts_with(&format!("cannot reach {endpoint}: ")),
-        "{error}"
-    );
-    assert!(
-        error.ends_with("; check the network and HF_ENDPOINT, or name a local folder"),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("cannot reach {endpoint}: ")), "{error}");
+    assert!(error.ends_with("; check the network and HF_ENDPOINT, or name a local folder"), "{error}");
     let mut options = options;
     options.endpoint = "http://no-such-host.invalid".to_owned();
     let error = refusal("hf:owner/name", &options).await;
-    assert!(
-        error.starts_with("cannot reach http://no-such-host.invalid: "),
-        "{error}"
-    );
+    assert!(error.starts_with("cannot reach http://no-such-host.invalid: "), "{error}");
 }
 
 #[tokio::test]
@@ -172,10 +138,7 @@ async fn a_plain_file_server_with_a_list_will_do() {
     assert_eq!(Weights::open(&files).unwrap().total_bytes(), 1_200_000);
     assert_eq!(files.revision(), "abc");
     server.abort();
-    assert_eq!(
-        resolve("hf:owner/name", &options).await.unwrap().revision(),
-        "abc"
-    );
+    assert_eq!(resolve("hf:owner/name", &options).await.unwrap().revision(), "abc");
 }
 
 #[tokio::test]
@@ -189,9 +152,6 @@ async fn what_is_no_hub_is_told() {
     options.endpoint = endpoint;
     options.retry_delay = Duration::from_millis(1);
     let error = refusal("hf:owner/name", &options).await;
-    assert!(
-        error.contains("answered something that is no list of files"),
-        "{error}"
-    );
+    assert!(error.contains("answered something that is no list of files"), "{error}");
     server.abort();
 }

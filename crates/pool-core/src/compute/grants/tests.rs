@@ -24,16 +24,7 @@ fn claim(
     now: Instant,
 ) -> Claimed<Ticket> {
     let model = model(of);
-    grants.claim(
-        Request {
-            ticket,
-            model: &model,
-            priority,
-            limit: Some(LIMIT),
-        },
-        now,
-        ticket,
-    )
+    grants.claim(Request { ticket, model: &model, priority, limit: Some(LIMIT) }, now, ticket)
 }
 
 #[derive(Clone, Debug)]
@@ -80,10 +71,7 @@ impl Ledger {
     }
 
     fn lost_of(&self, model: usize) -> usize {
-        self.lost
-            .iter()
-            .filter(|ticket| self.claims[**ticket as usize].0 == model)
-            .count()
+        self.lost.iter().filter(|ticket| self.claims[**ticket as usize].0 == model).count()
     }
 
     /// Takes all grants there are, each checked against everybody else who waits.
@@ -93,17 +81,11 @@ impl Ledger {
                 .filter_map(|m| Some((m, grants.accounts[*grants.index.get(&model(m))?].share)))
                 .collect();
             let Some(ticket) = grants.grant(now) else { break };
-            assert!(
-                self.waiting.remove(&ticket),
-                "{ticket} was granted without waiting"
-            );
+            assert!(self.waiting.remove(&ticket), "{ticket} was granted without waiting");
             let mine = self.raised(ticket, now);
             let of = self.claims[ticket as usize].0;
             for other in &self.waiting {
-                assert!(
-                    self.raised(*other, now) <= mine,
-                    "{other} is more urgent than {ticket}"
-                );
+                assert!(self.raised(*other, now) <= mine, "{other} is more urgent than {ticket}");
                 let whose = self.claims[*other as usize].0;
                 if self.raised(*other, now) == mine && whose != of {
                     assert!(
@@ -132,11 +114,7 @@ impl Ledger {
         // No slot idles while somebody waits, and one slot at least is always alive.
         assert!(self.waiting.is_empty() || !grants.has_room());
         assert!(grants.has_room() || grants.busy() > 0);
-        let active = grants
-            .accounts
-            .iter()
-            .filter(|account| account.is_active())
-            .count();
+        let active = grants.accounts.iter().filter(|account| account.is_active()).count();
         assert_eq!(grants.active, active);
     }
 }
@@ -281,17 +259,11 @@ proptest! {
 fn a_newcomer_does_not_starve_those_who_have_computed_for_long() {
     let mut grants = Grants::new(1, Duration::ZERO);
     let mut now = Instant::now();
-    assert_eq!(
-        claim(&mut grants, 0, 0, Priority::Normal, now),
-        Claimed::Started(0)
-    );
+    assert_eq!(claim(&mut grants, 0, 0, Priority::Normal, now), Claimed::Started(0));
     now += seconds(1_000);
     grants.finish(0, now);
     // Idle for a moment, as between two steps: the newcomer must not count from zero now either.
-    assert_eq!(
-        claim(&mut grants, 1, 1, Priority::Normal, now),
-        Claimed::Started(1)
-    );
+    assert_eq!(claim(&mut grants, 1, 1, Priority::Normal, now), Claimed::Started(1));
     assert_eq!(claim(&mut grants, 2, 0, Priority::Normal, now), Claimed::Waits);
     now += seconds(1);
     grants.finish(1, now);
@@ -303,44 +275,26 @@ fn a_newcomer_does_not_starve_those_who_have_computed_for_long() {
 fn a_model_that_was_idle_for_long_leads_by_little() {
     let mut grants = Grants::new(1, Duration::ZERO);
     let mut now = Instant::now();
-    assert_eq!(
-        claim(&mut grants, 0, 0, Priority::Normal, now),
-        Claimed::Started(0)
-    );
+    assert_eq!(claim(&mut grants, 0, 0, Priority::Normal, now), Claimed::Started(0));
     grants.finish(0, now);
     for ticket in 1..1_000 {
-        assert_eq!(
-            claim(&mut grants, ticket, 1, Priority::Normal, now),
-            Claimed::Started(ticket)
-        );
+        assert_eq!(claim(&mut grants, ticket, 1, Priority::Normal, now), Claimed::Started(ticket));
         now += seconds(5);
         grants.finish(ticket, now);
     }
     // It comes back to one that always wants the slot. For how long does it go first?
-    assert_eq!(
-        claim(&mut grants, 1_000, 1, Priority::Normal, now),
-        Claimed::Started(1_000)
-    );
+    assert_eq!(claim(&mut grants, 1_000, 1, Priority::Normal, now), Claimed::Started(1_000));
     let mut ticket = 1_001;
-    assert_eq!(
-        claim(&mut grants, ticket, 0, Priority::Normal, now),
-        Claimed::Waits
-    );
+    assert_eq!(claim(&mut grants, ticket, 0, Priority::Normal, now), Claimed::Waits);
     grants.finish(1_000, now);
-    assert_eq!(
-        claim(&mut grants, 9_999, 1, Priority::Normal, now),
-        Claimed::Waits
-    );
+    assert_eq!(claim(&mut grants, 9_999, 1, Priority::Normal, now), Claimed::Waits);
     let mut led = Duration::ZERO;
     while grants.grant(now) == Some(ticket) {
         now += Duration::from_millis(100);
         led += Duration::from_millis(100);
         grants.finish(ticket, now);
         ticket += 1;
-        assert_eq!(
-            claim(&mut grants, ticket, 0, Priority::Normal, now),
-            Claimed::Waits
-        );
+        assert_eq!(claim(&mut grants, ticket, 0, Priority::Normal, now), Claimed::Waits);
     }
     assert!((CREDIT..=CREDIT + seconds(1)).contains(&led), "{led:?}");
 }
@@ -349,42 +303,23 @@ fn a_model_that_was_idle_for_long_leads_by_little() {
 fn a_lost_model_does_not_hold_newcomers_back_at_its_own_share() {
     let mut grants = Grants::new(2, Duration::ZERO);
     let mut now = Instant::now();
-    assert_eq!(
-        claim(&mut grants, 0, 0, Priority::Normal, now),
-        Claimed::Started(0)
-    );
+    assert_eq!(claim(&mut grants, 0, 0, Priority::Normal, now), Claimed::Started(0));
     now += LIMIT;
     assert_eq!(grants.sweep(now).lost, vec![(model(0), LIMIT)]);
-    assert_eq!(
-        claim(&mut grants, 1, 1, Priority::Normal, now),
-        Claimed::Started(1)
-    );
+    assert_eq!(claim(&mut grants, 1, 1, Priority::Normal, now), Claimed::Started(1));
     now += seconds(20);
     grants.finish(1, now);
-    assert_eq!(
-        claim(&mut grants, 2, 1, Priority::Normal, now),
-        Claimed::Started(2)
-    );
-    assert_eq!(
-        claim(&mut grants, 3, 2, Priority::Normal, now),
-        Claimed::Started(3)
-    );
+    assert_eq!(claim(&mut grants, 2, 1, Priority::Normal, now), Claimed::Started(2));
+    assert_eq!(claim(&mut grants, 3, 2, Priority::Normal, now), Claimed::Started(3));
     let share = |number: usize| grants.accounts[grants.index[&model(number)]].share;
-    assert_eq!(
-        share(2),
-        share(1),
-        "counted from the one at work, not from the one that hangs"
-    );
+    assert_eq!(share(2), share(1), "counted from the one at work, not from the one that hangs");
 }
 
 #[test]
 fn priority_goes_first_and_age_raises_it() {
     let mut grants = Grants::new(1, AGEING);
     let mut now = Instant::now();
-    assert_eq!(
-        claim(&mut grants, 0, 0, Priority::Normal, now),
-        Claimed::Started(0)
-    );
+    assert_eq!(claim(&mut grants, 0, 0, Priority::Normal, now), Claimed::Started(0));
     assert_eq!(claim(&mut grants, 1, 1, Priority::Low, now), Claimed::Waits);
     assert_eq!(claim(&mut grants, 2, 2, Priority::High, now), Claimed::Waits);
     grants.finish(0, now);
@@ -403,73 +338,34 @@ fn priority_goes_first_and_age_raises_it() {
 fn the_first_lost_thread_is_replaced_and_the_second_refuses_the_model() {
     let mut grants = Grants::new(1, AGEING);
     let mut now = Instant::now();
-    assert_eq!(
-        claim(&mut grants, 0, 0, Priority::Normal, now),
-        Claimed::Started(0)
-    );
+    assert_eq!(claim(&mut grants, 0, 0, Priority::Normal, now), Claimed::Started(0));
     assert_eq!(claim(&mut grants, 1, 0, Priority::Normal, now), Claimed::Waits);
     assert_eq!(claim(&mut grants, 2, 0, Priority::Normal, now), Claimed::Waits);
     assert_eq!(claim(&mut grants, 3, 1, Priority::Normal, now), Claimed::Waits);
     now += LIMIT;
-    assert_eq!(
-        grants.sweep(now),
-        Swept {
-            lost: vec![(model(0), LIMIT)],
-            thrown_out: vec![]
-        }
-    );
-    assert_eq!(
-        grants.grant(now),
-        Some(3),
-        "work goes on, with the model that has computed less"
-    );
+    assert_eq!(grants.sweep(now), Swept { lost: vec![(model(0), LIMIT)], thrown_out: vec![] });
+    assert_eq!(grants.grant(now), Some(3), "work goes on, with the model that has computed less");
     grants.finish(3, now);
     assert_eq!(grants.grant(now), Some(1));
     assert_eq!(grants.grant(now), None, "one slot in place of one");
 
     now += LIMIT;
     let swept = grants.sweep(now);
-    assert_eq!(
-        swept,
-        Swept {
-            lost: vec![(model(0), LIMIT)],
-            thrown_out: vec![2]
-        }
-    );
+    assert_eq!(swept, Swept { lost: vec![(model(0), LIMIT)], thrown_out: vec![2] });
     assert!(grants.was_thrown_out(2));
-    assert_eq!(
-        claim(&mut grants, 4, 0, Priority::Critical, now),
-        Claimed::Refused(4)
-    );
+    assert_eq!(claim(&mut grants, 4, 0, Priority::Critical, now), Claimed::Refused(4));
     assert_eq!(
         claim(&mut grants, 5, 1, Priority::Low, now),
         Claimed::Started(5),
         "others have a slot all the same"
     );
-    assert_eq!(
-        claim(&mut grants, 6, 1, Priority::Low, now),
-        Claimed::Waits,
-        "but one only"
-    );
-    assert_eq!(
-        (grants.busy(), grants.lost(), grants.lost_of(&model(0))),
-        (1, 2, 2)
-    );
+    assert_eq!(claim(&mut grants, 6, 1, Priority::Low, now), Claimed::Waits, "but one only");
+    assert_eq!((grants.busy(), grants.lost(), grants.lost_of(&model(0))), (1, 2, 2));
     assert!(!grants.forget(&model(0)), "its threads are still out");
 
-    assert_eq!(
-        grants.finish(0, now),
-        Some(Finished {
-            took: LIMIT * 2,
-            was_lost: true
-        })
-    );
+    assert_eq!(grants.finish(0, now), Some(Finished { took: LIMIT * 2, was_lost: true }));
     assert_eq!(grants.grant(now), None, "its replacement went with it");
-    assert_eq!(
-        claim(&mut grants, 7, 0, Priority::Normal, now),
-        Claimed::Waits,
-        "it is no longer refused"
-    );
+    assert_eq!(claim(&mut grants, 7, 0, Priority::Normal, now), Claimed::Waits, "it is no longer refused");
     grants.finish(1, now);
     assert_eq!(grants.grant(now), None);
     grants.finish(5, now);
@@ -481,50 +377,26 @@ fn the_first_lost_thread_is_replaced_and_the_second_refuses_the_model() {
 fn whoever_waits_is_told_when_to_look_again() {
     let mut grants = Grants::new(1, AGEING);
     let now = Instant::now();
-    let patient = Request {
-        ticket: 0,
-        model: &model(0),
-        priority: Priority::Normal,
-        limit: Some(seconds(600)),
-    };
+    let patient =
+        Request { ticket: 0, model: &model(0), priority: Priority::Normal, limit: Some(seconds(600)) };
     assert_eq!(grants.claim(patient, now, 0), Claimed::Started(0));
     assert_eq!(claim(&mut grants, 1, 1, Priority::Normal, now), Claimed::Waits);
     // Were it to start at once, its own limit would end before that of what runs.
-    assert_eq!(
-        grants.standing(1, &model(1), Priority::Normal, now),
-        Standing::Until(Some(now + LIMIT))
-    );
+    assert_eq!(grants.standing(1, &model(1), Priority::Normal, now), Standing::Until(Some(now + LIMIT)));
     let later = now + seconds(590);
     assert_eq!(
         grants.standing(1, &model(1), Priority::Normal, later),
         Standing::Until(Some(now + seconds(600)))
     );
-    assert_eq!(
-        grants.standing(9, &model(1), Priority::Normal, now),
-        Standing::Ended
-    );
+    assert_eq!(grants.standing(9, &model(1), Priority::Normal, now), Standing::Ended);
 }
 
 #[test]
 fn without_a_limit_nothing_is_ever_lost() {
     let mut grants = Grants::new(1, AGEING);
     let now = Instant::now();
-    let forever = Request {
-        ticket: 0,
-        model: &model(0),
-        priority: Priority::Normal,
-        limit: None,
-    };
+    let forever = Request { ticket: 0, model: &model(0), priority: Priority::Normal, limit: None };
     assert_eq!(grants.claim(forever, now, 0), Claimed::Started(0));
-    assert_eq!(
-        grants.sweep(now + seconds(1_000_000)),
-        Swept {
-            lost: vec![],
-            thrown_out: vec![]
-        }
-    );
-    assert_eq!(
-        grants.standing(0, &model(0), Priority::Normal, now),
-        Standing::Until(None)
-    );
+    assert_eq!(grants.sweep(now + seconds(1_000_000)), Swept { lost: vec![], thrown_out: vec![] });
+    assert_eq!(grants.standing(0, &model(0), Priority::Normal, now), Standing::Until(None));
 }

@@ -85,13 +85,7 @@ fn every_claim_ends_and_every_slot_comes_back() {
                 answered += caller.await.unwrap();
             }
             at_rest(&lanes).await;
-            assert_eq!(
-                lanes.stats().step,
-                Occupancy {
-                    slots,
-                    ..Occupancy::default()
-                }
-            );
+            assert_eq!(lanes.stats().step, Occupancy { slots, ..Occupancy::default() });
             assert!(gauge.most.load(Ordering::SeqCst) <= slots);
             assert!((answered..=4).contains(&gauge.ran.load(Ordering::SeqCst)));
         });
@@ -141,13 +135,7 @@ fn giving_up_races_with_returning() {
                 started,
                 "what was refused never ran, all else ran once"
             );
-            assert_eq!(
-                lanes.stats().step,
-                Occupancy {
-                    slots: 1,
-                    ..Occupancy::default()
-                }
-            );
+            assert_eq!(lanes.stats().step, Occupancy { slots: 1, ..Occupancy::default() });
             assert_eq!(lanes.lost(&ModelId::new("a")), 0);
             assert!(lanes.forget(&ModelId::new("a")) && lanes.forget(&ModelId::new("b")));
         });
@@ -158,13 +146,8 @@ fn giving_up_races_with_returning() {
 fn work_that_is_dropped_unrun_gives_its_slot_to_the_next() {
     explore(|| {
         shuttle::future::block_on(async {
-            let compute = ScriptedCompute::new(|_, ordinal| {
-                if ordinal == 0 {
-                    Scripted::Hang
-                } else {
-                    Scripted::NOW
-                }
-            });
+            let compute =
+                ScriptedCompute::new(|_, ordinal| if ordinal == 0 { Scripted::Hang } else { Scripted::NOW });
             let lanes = Lanes::new(config(1, Duration::MAX), compute.clone());
             let callers: Vec<_> = (0..3)
                 .map(|_| {

@@ -8,10 +8,7 @@ use crate::compute::{BlockingCompute, Scripted, ScriptedCompute};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn one_slot() -> LanesConfig {
-    LanesConfig {
-        ageing: Duration::MAX,
-        ..LanesConfig::for_cores(NonZeroUsize::MIN)
-    }
+    LanesConfig { ageing: Duration::MAX, ..LanesConfig::for_cores(NonZeroUsize::MIN) }
 }
 
 fn claim(model: &str) -> Claim {
@@ -26,9 +23,7 @@ fn poll_once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Poll<F::Output> {
 /// Waits for what must come within a (virtual) day, so that what never comes fails a test instead of hanging it.
 async fn in_time<F: Future>(future: F) -> F::Output {
     let day = Duration::from_secs(86_400);
-    tokio::time::timeout(day, future)
-        .await
-        .expect("an answer was lost")
+    tokio::time::timeout(day, future).await.expect("an answer was lost")
 }
 
 /// Sets its flag when it is dropped, for what closures own.
@@ -46,20 +41,11 @@ async fn a_free_slot_is_taken_at_once_and_a_result_comes_back() {
     let lanes = Lanes::new(one_slot(), compute.clone());
     let start = Instant::now();
     let text = String::from("moved in");
-    assert_eq!(
-        lanes.step(&claim("m"), move || text).await,
-        Ok("moved in".to_owned())
-    );
+    assert_eq!(lanes.step(&claim("m"), move || text).await, Ok("moved in".to_owned()));
     assert_eq!(start.elapsed(), SECOND);
     assert_eq!(lanes.computed(&ModelId::new("m")), SECOND);
     assert_eq!(compute.executed(Lane::Step), 1);
-    assert_eq!(
-        lanes.stats().step,
-        Occupancy {
-            slots: 1,
-            ..Occupancy::default()
-        }
-    );
+    assert_eq!(lanes.stats().step, Occupancy { slots: 1, ..Occupancy::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,9 +73,7 @@ async fn steps_wait_for_each_other_and_preparation_does_not_wait_for_steps() {
         ended()
     };
     let io = async {
-        tokio::join!(lanes.io(|| ()), lanes.io(|| ()), lanes.io(|| ()))
-            .2
-            .unwrap();
+        tokio::join!(lanes.io(|| ()), lanes.io(|| ()), lanes.io(|| ())).2.unwrap();
         ended()
     };
     let (a, b, c, io) = tokio::join!(step("a"), step("b"), prepare, io);
@@ -106,15 +90,7 @@ async fn a_caller_that_goes_while_it_waits_takes_its_work_along() {
     let owned = Owned(Arc::clone(&dropped));
     let mut second = Box::pin(lanes.step(&claim("b"), move || drop(owned)));
     assert!(poll_once(&mut second).is_pending());
-    assert_eq!(
-        lanes.stats().step,
-        Occupancy {
-            slots: 1,
-            busy: 1,
-            waiting: 1,
-            lost: 0
-        }
-    );
+    assert_eq!(lanes.stats().step, Occupancy { slots: 1, busy: 1, waiting: 1, lost: 0 });
     drop(second);
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
     assert_eq!(lanes.stats().step.waiting, 0);
@@ -134,16 +110,8 @@ async fn a_caller_that_goes_while_its_work_runs_leaves_the_slot_with_the_work() 
     assert_eq!(lanes.stats().step.busy, 1);
     assert_eq!(dropped.load(Ordering::SeqCst), 0);
     in_time(lanes.step(&claim("b"), || ())).await.unwrap();
-    assert_eq!(
-        start.elapsed(),
-        2 * SECOND,
-        "the next one starts when the first has really ended"
-    );
-    assert_eq!(
-        dropped.load(Ordering::SeqCst),
-        1,
-        "a result that nobody wants is dropped"
-    );
+    assert_eq!(start.elapsed(), 2 * SECOND, "the next one starts when the first has really ended");
+    assert_eq!(dropped.load(Ordering::SeqCst), 1, "a result that nobody wants is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,40 +148,19 @@ async fn a_panic_is_an_error_and_frees_the_slot() {
         let _owned = owned;
         panic!("no such\n  layer: {}", 7)
     });
-    assert_eq!(
-        panics.await,
-        Err(ComputeError::Panicked {
-            message: "no such layer: 7".to_owned()
-        })
-    );
+    assert_eq!(panics.await, Err(ComputeError::Panicked { message: "no such layer: 7".to_owned() }));
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
     let literal = lanes.step(&claim("m"), || -> u8 { panic!("static") });
-    assert_eq!(
-        literal.await,
-        Err(ComputeError::Panicked {
-            message: "static".to_owned()
-        })
-    );
+    assert_eq!(literal.await, Err(ComputeError::Panicked { message: "static".to_owned() }));
     let odd = lanes.step(&claim("m"), || -> u8 { std::panic::panic_any(7_u8) });
-    assert_eq!(
-        odd.await,
-        Err(ComputeError::Panicked {
-            message: "a value that is no text".to_owned()
-        })
-    );
+    assert_eq!(odd.await, Err(ComputeError::Panicked { message: "a value that is no text".to_owned() }));
     assert_eq!(lanes.stats().step.busy, 0);
     assert_eq!(lanes.step(&claim("m"), || 1).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_that_hangs_is_given_up_and_replaced_once() {
-    let compute = ScriptedCompute::new(|_, ordinal| {
-        if ordinal < 2 {
-            Scripted::Hang
-        } else {
-            Scripted::NOW
-        }
-    });
+    let compute = ScriptedCompute::new(|_, ordinal| if ordinal < 2 { Scripted::Hang } else { Scripted::NOW });
     let lanes = Lanes::new(one_slot(), compute.clone());
     let start = Instant::now();
     let hung = ModelId::new("hung");
@@ -243,13 +190,7 @@ async fn work_that_hangs_is_given_up_and_replaced_once() {
     lanes.step(&claim("hung"), || ()).await.unwrap();
     assert!(compute.release());
     tokio::task::yield_now().await;
-    assert_eq!(
-        lanes.stats().step,
-        Occupancy {
-            slots: 1,
-            ..Occupancy::default()
-        }
-    );
+    assert_eq!(lanes.stats().step, Occupancy { slots: 1, ..Occupancy::default() });
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,33 +198,16 @@ async fn an_estimate_lengthens_patience_and_waiting_does_not_count() {
     let compute = ScriptedCompute::taking(Duration::from_secs(70));
     let lanes = Lanes::new(one_slot(), compute);
     let patient = claim("m").estimate(Duration::from_secs(8));
-    let (first, second, third) = tokio::join!(
-        lanes.step(&patient, || 1),
-        lanes.step(&patient, || 2),
-        lanes.step(&claim("m"), || 3)
-    );
-    assert_eq!(
-        (first, second),
-        (Ok(1), Ok(2)),
-        "80 s are allowed, and 70 s were spent in the queue"
-    );
-    assert_eq!(
-        third,
-        Err(ComputeError::Unresponsive {
-            after: Duration::from_secs(30)
-        })
-    );
+    let (first, second, third) =
+        tokio::join!(lanes.step(&patient, || 1), lanes.step(&patient, || 2), lanes.step(&claim("m"), || 3));
+    assert_eq!((first, second), (Ok(1), Ok(2)), "80 s are allowed, and 70 s were spent in the queue");
+    assert_eq!(third, Err(ComputeError::Unresponsive { after: Duration::from_secs(30) }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn hanging_work_whose_caller_has_gone_is_found_by_those_who_wait() {
-    let compute = ScriptedCompute::new(|_, ordinal| {
-        if ordinal == 0 {
-            Scripted::Hang
-        } else {
-            Scripted::NOW
-        }
-    });
+    let compute =
+        ScriptedCompute::new(|_, ordinal| if ordinal == 0 { Scripted::Hang } else { Scripted::NOW });
     let lanes = Lanes::new(one_slot(), compute);
     let start = Instant::now();
     let mut gone = Box::pin(lanes.prepare(&claim("a"), || ()));
@@ -304,13 +228,8 @@ async fn reading_may_take_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn work_dropped_unrun_tells_its_caller_and_starts_the_next() {
-    let compute = ScriptedCompute::new(|_, ordinal| {
-        if ordinal == 0 {
-            Scripted::Hang
-        } else {
-            Scripted::NOW
-        }
-    });
+    let compute =
+        ScriptedCompute::new(|_, ordinal| if ordinal == 0 { Scripted::Hang } else { Scripted::NOW });
     let lanes = Lanes::new(one_slot(), compute.clone());
     let mut first = Box::pin(lanes.step(&claim("m"), || 1));
     let mut second = Box::pin(lanes.step(&claim("m"), || 2));
@@ -336,9 +255,7 @@ impl Compute for DropsAll {
 async fn a_long_queue_in_front_of_a_dead_runtime_ends_without_deep_recursion() {
     let compute = Arc::new(KeepsFirst::default());
     let lanes = Lanes::new(one_slot(), compute.clone());
-    let mut waiting: Vec<_> = (0..100_000)
-        .map(|_| Box::pin(lanes.step(&claim("m"), || ())))
-        .collect();
+    let mut waiting: Vec<_> = (0..100_000).map(|_| Box::pin(lanes.step(&claim("m"), || ()))).collect();
     for future in &mut waiting {
         assert!(poll_once(future).is_pending());
     }
@@ -347,13 +264,7 @@ async fn a_long_queue_in_front_of_a_dead_runtime_ends_without_deep_recursion() {
     for future in waiting {
         assert_eq!(in_time(future).await, Err(ComputeError::Gone));
     }
-    assert_eq!(
-        lanes.stats().step,
-        Occupancy {
-            slots: 1,
-            ..Occupancy::default()
-        }
-    );
+    assert_eq!(lanes.stats().step, Occupancy { slots: 1, ..Occupancy::default() });
     let dead = Lanes::new(one_slot(), Arc::new(DropsAll));
     assert_eq!(dead.step(&claim("m"), || ()).await, Err(ComputeError::Gone));
 }
@@ -424,12 +335,9 @@ async fn on_real_threads_never_more_than_the_slots_run_and_every_claim_ends_once
                 }
                 match step.await {
                     Ok(value) => assert_eq!(value, round),
-                    Err(error) => assert_eq!(
-                        error,
-                        ComputeError::Panicked {
-                            message: "on purpose".to_owned()
-                        }
-                    ),
+                    Err(error) => {
+                        assert_eq!(error, ComputeError::Panicked { message: "on purpose".to_owned() })
+                    }
                 }
                 answered += 1;
             }
@@ -448,22 +356,10 @@ async fn on_real_threads_never_more_than_the_slots_run_and_every_claim_ends_once
     assert_eq!(running.load(Ordering::SeqCst), 0);
     assert!((1..=slots).contains(&most.load(Ordering::SeqCst)));
     let ran = ran.load(Ordering::SeqCst) as u64;
-    assert!(
-        (answered..=32 * 200).contains(&ran),
-        "{answered} answered, {ran} ran"
-    );
-    assert_eq!(
-        lanes.stats().step,
-        Occupancy {
-            slots,
-            ..Occupancy::default()
-        }
-    );
+    assert!((answered..=32 * 200).contains(&ran), "{answered} answered, {ran} ran");
+    assert_eq!(lanes.stats().step, Occupancy { slots, ..Occupancy::default() });
     let both = [ModelId::new("a"), ModelId::new("b")];
-    assert!(
-        both.iter()
-            .all(|model| lanes.computed(model) > Duration::ZERO && lanes.forget(model))
-    );
+    assert!(both.iter().all(|model| lanes.computed(model) > Duration::ZERO && lanes.forget(model)));
 }
 
 #[test]
@@ -471,13 +367,8 @@ fn work_left_by_a_runtime_that_is_shut_down_is_gone() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let compute = BlockingCompute::on(runtime.handle().clone());
     drop(runtime);
-    let lanes = Lanes::new(
-        LanesConfig {
-            unresponsive_after: Duration::MAX,
-            ..one_slot()
-        },
-        Arc::new(compute),
-    );
+    let lanes =
+        Lanes::new(LanesConfig { unresponsive_after: Duration::MAX, ..one_slot() }, Arc::new(compute));
     let mut step = Box::pin(lanes.step(&claim("m"), || ()));
     assert_eq!(poll_once(&mut step), Poll::Ready(Err(ComputeError::Gone)));
     assert_eq!(lanes.stats().step.busy, 0);
@@ -493,9 +384,7 @@ fn slots_follow_from_cores() {
     assert_eq!(config(8, 2).step_slots().get(), 4);
     assert_eq!(config(2, 4).step_slots().get(), 1);
     for cores in 1..64 {
-        let slots = LanesConfig::for_cores(NonZeroUsize::new(cores).unwrap())
-            .step_slots()
-            .get();
+        let slots = LanesConfig::for_cores(NonZeroUsize::new(cores).unwrap()).step_slots().get();
         assert!((1..=3).contains(&slots), "{slots} slots on {cores} cores");
     }
 }

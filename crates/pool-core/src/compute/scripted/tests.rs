@@ -19,9 +19,7 @@ async fn the_script_decides_by_lane_and_ordinal() {
     let compute = ScriptedCompute::new(|lane, ordinal| match (lane, ordinal) {
         (Lane::Io, _) => Scripted::NOW,
         (_, 0) => Scripted::Hang,
-        _ => Scripted::Run {
-            after: Duration::from_secs(5),
-        },
+        _ => Scripted::Run { after: Duration::from_secs(5) },
     });
     compute.execute(Lane::Step, work());
     compute.execute(Lane::Step, work());

@@ -71,10 +71,7 @@ fn the_level_told_last_is_the_level_that_holds() {
             assert_eq!(governor.shared.thresholds.next(level, used.get()), level);
             assert_eq!(*told.borrow_and_update(), level);
             drop(kept);
-            assert_eq!(
-                (governor.pressure(), *told.borrow_and_update()),
-                (Pressure::Low, Pressure::Low)
-            );
+            assert_eq!((governor.pressure(), *told.borrow_and_update()), (Pressure::Low, Pressure::Low));
         });
     });
 }

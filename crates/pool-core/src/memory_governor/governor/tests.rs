@@ -142,10 +142,7 @@ fn a_refusal_is_one_line_with_the_numbers() {
     let governor = Governor::new(Bytes(10));
     let _held = governor.try_reserve(Account::Weights, Bytes(7)).unwrap();
     let refused = governor.try_reserve(Account::Weights, Bytes(4)).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "out of memory: 4 bytes needed, 3 bytes of 10 bytes left"
-    );
+    assert_eq!(refused.to_string(), "out of memory: 4 bytes needed, 3 bytes of 10 bytes left");
 }
 
 #[test]
@@ -174,17 +171,11 @@ fn whoever_keeps_count_hears_of_each_time_once() {
     for _ in 0..2 {
         drop(governor.try_reserve(Account::Cache, Bytes(1)).unwrap());
     }
-    assert!(
-        poll(pin!(frees.next())).is_ready(),
-        "though nobody polled meanwhile"
-    );
+    assert!(poll(pin!(frees.next())).is_ready(), "though nobody polled meanwhile");
     assert!(poll(pin!(frees.next())).is_pending());
     drop(governor.try_reserve(Account::Cache, Bytes(1)).unwrap());
     drop(frees.next());
-    assert!(
-        poll(pin!(frees.next())).is_ready(),
-        "a future that was dropped took nothing along"
-    );
+    assert!(poll(pin!(frees.next())).is_ready(), "a future that was dropped took nothing along");
 }
 
 #[test]
@@ -266,14 +257,7 @@ async fn accounts_are_exact_under_concurrency() {
     }
     let stats = governor.stats();
     assert_eq!(stats.used, Bytes::ZERO);
-    assert!(
-        Account::ALL
-            .into_iter()
-            .all(|account| stats.account(account) == Bytes::ZERO)
-    );
+    assert!(Account::ALL.into_iter().all(|account| stats.account(account) == Bytes::ZERO));
     assert!(stats.peak <= stats.limit && stats.peak > Bytes(LIMIT / 2));
-    assert_eq!(
-        (stats.pressure, *governor.subscribe().borrow()),
-        (Pressure::Low, Pressure::Low)
-    );
+    assert_eq!((stats.pressure, *governor.subscribe().borrow()), (Pressure::Low, Pressure::Low));
 }

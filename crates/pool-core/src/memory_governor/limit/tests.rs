@@ -44,24 +44,15 @@ fn in_a_container_the_mount_shows_the_own_group_at_its_top() {
     let private = [
         ("/proc/meminfo", MEMINFO),
         ("/proc/self/cgroup", "0::/\n"),
-        (
-            "/proc/self/mountinfo",
-            "1 2 0:3 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n",
-        ),
+        ("/proc/self/mountinfo", "1 2 0:3 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n"),
         ("/sys/fs/cgroup/memory.max", "536870912\n"),
     ];
     assert_eq!(limit_of(&private), Some(512 << 20));
     // Without one the path is the host's, and the mount's root says which part of it is shown.
     let host = [
         ("/proc/meminfo", MEMINFO),
-        (
-            "/proc/self/cgroup",
-            "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n",
-        ),
-        (
-            "/proc/self/mountinfo",
-            "1 2 0:3 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
-        ),
+        ("/proc/self/cgroup", "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n"),
+        ("/proc/self/mountinfo", "1 2 0:3 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "268435456\n"),
     ];
     assert_eq!(limit_of(&host), Some(256 << 20));
@@ -72,15 +63,9 @@ fn version_1_says_unlimited_by_a_huge_number() {
     let files = |own: &'static str| {
         [
             ("/proc/meminfo", MEMINFO),
-            (
-                "/proc/self/cgroup",
-                "12:pids:/x\n4:memory,hugetlb:/user.slice/a b\n1:name=systemd:/x\n0::/x\n",
-            ),
+            ("/proc/self/cgroup", "12:pids:/x\n4:memory,hugetlb:/user.slice/a b\n1:name=systemd:/x\n0::/x\n"),
             ("/sys/fs/cgroup/memory/user.slice/a b/memory.limit_in_bytes", own),
-            (
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ]
     };
     assert_eq!(limit_of(&files("9223372036854771712\n")), Some(MACHINE));
@@ -90,10 +75,7 @@ fn version_1_says_unlimited_by_a_huge_number() {
 #[test]
 fn mounts_with_blanks_are_found() {
     let text = "1 2 0:3 /a\\040b /mnt/c\\134g rw shared:1 master:2 - cgroup2 none rw\nnonsense\n";
-    let mount = Mount {
-        root: "/a b".to_owned(),
-        point: "/mnt/c\\g".to_owned(),
-    };
+    let mount = Mount { root: "/a b".to_owned(), point: "/mnt/c\\g".to_owned() };
     assert_eq!(parse_mount(text, Hierarchy::Unified), Some(mount));
     assert_eq!(parse_mount(text, Hierarchy::Memory), None);
 }
@@ -101,10 +83,7 @@ fn mounts_with_blanks_are_found() {
 #[test]
 fn nonsense_is_no_group() {
     assert_eq!(parse_membership("\n:\n0:\n0::relative\n7:cpu:/x\n"), vec![]);
-    let odd = Group {
-        hierarchy: Hierarchy::Unified,
-        path: "/../x".to_owned(),
-    };
+    let odd = Group { hierarchy: Hierarchy::Unified, path: "/../x".to_owned() };
     assert_eq!(parse_membership("0::/../x\n"), vec![odd]);
 }
 

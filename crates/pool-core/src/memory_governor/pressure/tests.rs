@@ -38,16 +38,12 @@ fn the_usual_thresholds() {
     let thresholds = Thresholds::of(Bytes(1_000));
     let from_below = |used| thresholds.next(Pressure::Low, used);
     assert_eq!(
-        [0, 499, 500, 749, 750, 899, 900]
-            .map(from_below)
-            .map(Pressure::as_str),
+        [0, 499, 500, 749, 750, 899, 900].map(from_below).map(Pressure::as_str),
         ["low", "low", "normal", "normal", "high", "high", "critical"]
     );
     let from_above = |used| thresholds.next(Pressure::Critical, used);
     assert_eq!(
-        [0, 449, 450, 699, 700, 849, 850]
-            .map(from_above)
-            .map(Pressure::as_str),
+        [0, 449, 450, 699, 700, 849, 850].map(from_above).map(Pressure::as_str),
         ["low", "low", "normal", "normal", "high", "high", "critical"]
     );
     for level in Pressure::ALL {

@@ -5,10 +5,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn breaker() -> Breaker {
-    Breaker::new(BreakerConfig {
-        jitter: 0.0,
-        ..BreakerConfig::default()
-    })
+    Breaker::new(BreakerConfig { jitter: 0.0, ..BreakerConfig::default() })
 }
 
 fn wait_of(permit: Permit, now: Instant) -> Option<Duration> {
@@ -35,10 +32,7 @@ fn a_load_that_fails_opens_for_longer_and_longer() {
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     breaker.on_success(now);
-    assert_eq!(
-        (breaker.permit(now), breaker.retry_after(now)),
-        (Permit::Yes, None)
-    );
+    assert_eq!((breaker.permit(now), breaker.retry_after(now)), (Permit::Yes, None));
 }
 
 #[test]
@@ -49,17 +43,8 @@ fn a_death_delays_its_replacement_and_refuses_nobody() {
     breaker.on_failure(Failure::Death, now + SECOND, 0.0);
     assert!(!breaker.is_open());
     assert_eq!(breaker.retry_after(now + SECOND), None);
-    assert_eq!(
-        breaker.permit(now + SECOND),
-        Permit::No {
-            until: now + 2 * SECOND
-        }
-    );
-    assert_eq!(
-        breaker.permit(now + 2 * SECOND),
-        Permit::Yes,
-        "no trial: many may replace many"
-    );
+    assert_eq!(breaker.permit(now + SECOND), Permit::No { until: now + 2 * SECOND });
+    assert_eq!(breaker.permit(now + 2 * SECOND), Permit::Yes, "no trial: many may replace many");
 }
 
 #[test]
@@ -137,11 +122,7 @@ fn a_trial_that_is_called_off_is_another_s_turn() {
     assert_eq!(breaker.permit(now + SECOND), Permit::Trial);
     breaker.on_success(now + SECOND);
     breaker.on_abandoned(now + SECOND);
-    assert_eq!(
-        breaker.permit(now + SECOND),
-        Permit::Yes,
-        "there was no trial to call off"
-    );
+    assert_eq!(breaker.permit(now + SECOND), Permit::Yes, "there was no trial to call off");
 }
 
 #[test]

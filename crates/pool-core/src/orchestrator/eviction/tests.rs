@@ -30,17 +30,10 @@ fn later() -> Instant {
 #[test]
 fn least_recently_used_goes_first() {
     let now = later();
-    let all = [
-        candidate(0, 10, 1, 100, now),
-        candidate(1, 10, 50, 100, now),
-        candidate(2, 10, 20, 100, now),
-    ];
+    let all = [candidate(0, 10, 1, 100, now), candidate(1, 10, 50, 100, now), candidate(2, 10, 20, 100, now)];
     assert_eq!(names(&choose(&all, Bytes(5), now, RESIDENCE)), ["m01"]);
     assert_eq!(names(&choose(&all, Bytes(11), now, RESIDENCE)), ["m01", "m02"]);
-    assert_eq!(
-        names(&choose(&all, Bytes(30), now, RESIDENCE)),
-        ["m01", "m02", "m00"]
-    );
+    assert_eq!(names(&choose(&all, Bytes(30), now, RESIDENCE)), ["m01", "m02", "m00"]);
     assert!(names(&choose(&all, Bytes::ZERO, now, RESIDENCE)).is_empty());
     assert_eq!(choose(&all, Bytes(31), now, RESIDENCE), Eviction::Never);
 }
@@ -48,11 +41,7 @@ fn least_recently_used_goes_first() {
 #[test]
 fn nothing_small_goes_where_something_large_must_go_anyway() {
     let now = later();
-    let all = [
-        candidate(0, 1, 90, 100, now),
-        candidate(1, 2, 80, 100, now),
-        candidate(2, 100, 70, 100, now),
-    ];
+    let all = [candidate(0, 1, 90, 100, now), candidate(1, 2, 80, 100, now), candidate(2, 100, 70, 100, now)];
     assert_eq!(names(&choose(&all, Bytes(100), now, RESIDENCE)), ["m02"]);
     assert_eq!(names(&choose(&all, Bytes(101), now, RESIDENCE)), ["m00", "m02"]);
 }
@@ -60,20 +49,10 @@ fn nothing_small_goes_where_something_large_must_go_anyway() {
 #[test]
 fn who_has_just_come_stays_for_a_while() {
     let now = later();
-    let all = [
-        candidate(0, 10, 90, 10, now),
-        candidate(1, 10, 1, 100, now),
-        candidate(2, 10, 50, 20, now),
-    ];
+    let all = [candidate(0, 10, 90, 10, now), candidate(1, 10, 1, 100, now), candidate(2, 10, 50, 20, now)];
     assert_eq!(names(&choose(&all, Bytes(10), now, RESIDENCE)), ["m01"]);
-    assert_eq!(
-        choose(&all, Bytes(11), now, RESIDENCE),
-        Eviction::Later(now + Duration::from_secs(10))
-    );
-    assert_eq!(
-        choose(&all, Bytes(30), now, RESIDENCE),
-        Eviction::Later(now + Duration::from_secs(20))
-    );
+    assert_eq!(choose(&all, Bytes(11), now, RESIDENCE), Eviction::Later(now + Duration::from_secs(10)));
+    assert_eq!(choose(&all, Bytes(30), now, RESIDENCE), Eviction::Later(now + Duration::from_secs(20)));
 }
 
 #[test]

@@ -39,57 +39,32 @@ fn busy(present: usize, queued: u64) -> Load {
 
 fn policies() -> impl Strategy<Value = ScalePolicy> {
     let duration = || (0..100u64).prop_map(Duration::from_secs);
-    let bounds = (
-        0..4usize,
-        0..6usize,
-        duration(),
-        duration(),
-        prop::option::of(duration()),
-        duration(),
-    );
-    bounds.prop_map(
-        |(min, max, scale_up_wait, idle_scale_down, idle_evict_after, settle)| ScalePolicy {
-            min,
-            max,
-            scale_up_wait,
-            idle_scale_down,
-            idle_evict_after,
-            settle,
-        },
-    )
+    let bounds = (0..4usize, 0..6usize, duration(), duration(), prop::option::of(duration()), duration());
+    bounds.prop_map(|(min, max, scale_up_wait, idle_scale_down, idle_evict_after, settle)| ScalePolicy {
+        min,
+        max,
+        scale_up_wait,
+        idle_scale_down,
+        idle_evict_after,
+        settle,
+    })
 }
 
 fn loads() -> impl Strategy<Value = Load> {
     let duration = || (0..100u64).prop_map(Duration::from_secs);
-    let rate = prop::option::of(prop_oneof![
-        Just(0.0),
-        Just(-1.0),
-        Just(f64::NAN),
-        Just(f64::INFINITY),
-        0.1..1e6
-    ]);
-    let work = (
-        0..5usize,
-        any::<u64>(),
+    let rate =
+        prop::option::of(prop_oneof![Just(0.0), Just(-1.0), Just(f64::NAN), Just(f64::INFINITY), 0.1..1e6]);
+    let work = (0..5usize, any::<u64>(), rate, 0..8usize, 0..8usize, duration(), duration(), duration());
+    work.prop_map(|(queued_jobs, queued, rate, present, busy, since_change, spare_for, idle_for)| Load {
+        queued_jobs,
+        queued: Tokens(if queued_jobs == 0 { 0 } else { queued }),
         rate,
-        0..8usize,
-        0..8usize,
-        duration(),
-        duration(),
-        duration(),
-    );
-    work.prop_map(
-        |(queued_jobs, queued, rate, present, busy, since_change, spare_for, idle_for)| Load {
-            queued_jobs,
-            queued: Tokens(if queued_jobs == 0 { 0 } else { queued }),
-            rate,
-            present,
-            busy: busy.min(present),
-            since_change,
-            spare_for,
-            idle_for,
-        },
-    )
+        present,
+        busy: busy.min(present),
+        since_change,
+        spare_for,
+        idle_for,
+    })
 }
 
 proptest! {
@@ -162,21 +137,8 @@ proptest! {
 
 #[test]
 fn the_first_job_brings_the_first_worker() {
-    assert_eq!(
-        target(
-            &Load {
-                rate: None,
-                ..busy(0, 1)
-            },
-            &POLICY
-        ),
-        1
-    );
-    assert_eq!(
-        target(&busy(0, u64::MAX), &POLICY),
-        1,
-        "one at first, and then by what it does"
-    );
+    assert_eq!(target(&Load { rate: None, ..busy(0, 1) }, &POLICY), 1);
+    assert_eq!(target(&busy(0, u64::MAX), &POLICY), 1, "one at first, and then by what it does");
     assert_eq!(target(&idle(0), &POLICY), 0);
     assert_eq!(target(&idle(0), &ScalePolicy { min: 2, ..POLICY }), 2);
 }
@@ -188,34 +150,15 @@ fn what_would_take_too_long_brings_more() {
     assert_eq!(target(&busy(1, 100_000), &POLICY), 2, "twice as many at most");
     assert_eq!(target(&busy(2, 100_000), &POLICY), 4);
     assert_eq!(target(&busy(4, 100_000), &POLICY), 4);
-    let just_changed = Load {
-        since_change: Duration::from_secs(4),
-        ..busy(1, 100_000)
-    };
-    assert_eq!(
-        target(&just_changed, &POLICY),
-        1,
-        "the last change has not shown its effect"
-    );
+    let just_changed = Load { since_change: Duration::from_secs(4), ..busy(1, 100_000) };
+    assert_eq!(target(&just_changed, &POLICY), 1, "the last change has not shown its effect");
 }
 
 #[test]
 fn without_a_rate_it_is_whether_all_are_busy() {
-    let unmeasured = Load {
-        rate: None,
-        ..busy(2, 1)
-    };
+    let unmeasured = Load { rate: None, ..busy(2, 1) };
     assert_eq!(target(&unmeasured, &POLICY), 3);
-    assert_eq!(
-        target(
-            &Load {
-                busy: 1,
-                ..unmeasured
-            },
-            &POLICY
-        ),
-        2
-    );
+    assert_eq!(target(&Load { busy: 1, ..unmeasured }, &POLICY), 2);
 }
 
 #[test]
@@ -224,20 +167,8 @@ fn workers_without_work_go_one_by_one_and_the_last_after_longer() {
     assert_eq!(target(&Load { busy: 2, ..idle(3) }, &POLICY), 2);
     assert_eq!(target(&Load { busy: 3, ..idle(3) }, &POLICY), 3);
     assert_eq!(target(&idle(1), &POLICY), 1);
-    let forgotten = Load {
-        idle_for: Duration::from_secs(300),
-        ..idle(3)
-    };
+    let forgotten = Load { idle_for: Duration::from_secs(300), ..idle(3) };
     assert_eq!(target(&forgotten, &POLICY), 0);
-    assert_eq!(
-        target(
-            &forgotten,
-            &ScalePolicy {
-                idle_evict_after: None,
-                ..POLICY
-            }
-        ),
-        2
-    );
+    assert_eq!(target(&forgotten, &ScalePolicy { idle_evict_after: None, ..POLICY }), 2);
     assert_eq!(target(&forgotten, &ScalePolicy { min: 1, ..POLICY }), 2);
 }

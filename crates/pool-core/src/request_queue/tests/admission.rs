@@ -8,26 +8,14 @@ use crate::request_queue::admission::{Newcomer, Occupancy, Rate, Refusal, admit}
 use crate::types::{Bytes, Cost, Tokens};
 
 fn limits() -> QueueLimits {
-    QueueLimits {
-        jobs: 10,
-        cost: Cost::new(1000, 4000),
-        max_wait: Some(Duration::from_secs(30)),
-    }
+    QueueLimits { jobs: 10, cost: Cost::new(1000, 4000), max_wait: Some(Duration::from_secs(30)) }
 }
 
-const EMPTY: Occupancy = Occupancy {
-    jobs: 0,
-    cost: Cost::ZERO,
-    ahead: Tokens::ZERO,
-    tokens_per_second: None,
-};
+const EMPTY: Occupancy =
+    Occupancy { jobs: 0, cost: Cost::ZERO, ahead: Tokens::ZERO, tokens_per_second: None };
 
 fn one(tokens: u64) -> Newcomer {
-    Newcomer {
-        jobs: 1,
-        cost: Cost::new(tokens, tokens),
-        allowed: None,
-    }
+    Newcomer { jobs: 1, cost: Cost::new(tokens, tokens), allowed: None }
 }
 
 proptest! {
@@ -71,57 +59,28 @@ proptest! {
 
 #[test]
 fn an_unmeasured_model_is_never_refused_on_time() {
-    let held = Occupancy {
-        jobs: 1,
-        cost: Cost::new(900, 0),
-        ahead: Tokens(900),
-        tokens_per_second: None,
-    };
-    let hurried = Newcomer {
-        allowed: Some(Duration::from_millis(1)),
-        ..one(10)
-    };
+    let held = Occupancy { jobs: 1, cost: Cost::new(900, 0), ahead: Tokens(900), tokens_per_second: None };
+    let hurried = Newcomer { allowed: Some(Duration::from_millis(1)), ..one(10) };
     assert_eq!(admit(&limits(), &held, &hurried), Ok(()));
 }
 
 #[test]
 fn the_time_to_retry_follows_the_measured_rate() {
-    let held = Occupancy {
-        jobs: 2,
-        cost: Cost::new(600, 0),
-        ahead: Tokens(600),
-        tokens_per_second: Some(10.0),
-    };
+    let held =
+        Occupancy { jobs: 2, cost: Cost::new(600, 0), ahead: Tokens(600), tokens_per_second: Some(10.0) };
     let refusal = admit(&limits(), &held, &one(10));
     let expected = Duration::from_secs(60);
     let allowed = Duration::from_secs(30);
     let retry_after = Duration::from_secs(30);
-    assert_eq!(
-        refusal,
-        Err(Refusal::Overloaded {
-            why: Overload::Wait { expected, allowed },
-            retry_after
-        })
-    );
+    assert_eq!(refusal, Err(Refusal::Overloaded { why: Overload::Wait { expected, allowed }, retry_after }));
 }
 
 #[test]
 fn what_never_fits_is_told_so() {
     assert_eq!(admit(&limits(), &EMPTY, &one(1001)), Err(Refusal::TooLarge));
-    let list = Newcomer {
-        jobs: 11,
-        cost: Cost::ZERO,
-        allowed: None,
-    };
+    let list = Newcomer { jobs: 11, cost: Cost::ZERO, allowed: None };
     assert_eq!(admit(&limits(), &EMPTY, &list), Err(Refusal::TooLarge));
-    let bytes = Newcomer {
-        jobs: 1,
-        cost: Cost {
-            tokens: Tokens(1),
-            bytes: Bytes(4001),
-        },
-        allowed: None,
-    };
+    let bytes = Newcomer { jobs: 1, cost: Cost { tokens: Tokens(1), bytes: Bytes(4001) }, allowed: None };
     assert_eq!(admit(&limits(), &EMPTY, &bytes), Err(Refusal::TooLarge));
 }
 

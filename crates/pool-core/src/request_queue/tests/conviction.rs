@@ -26,10 +26,7 @@ fn a_second_conviction_outlasts_the_first() {
     let start = Instant::now();
     convictions.convict(bad, start);
     convictions.convict(bad, start + Duration::from_secs(100));
-    assert_eq!(
-        convictions.remaining(bad, start + SENTENCE),
-        Some(Duration::from_secs(100))
-    );
+    assert_eq!(convictions.remaining(bad, start + SENTENCE), Some(Duration::from_secs(100)));
 }
 
 #[test]

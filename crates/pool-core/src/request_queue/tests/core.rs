@@ -13,43 +13,15 @@ const AGEING: Duration = Duration::from_secs(10);
 /// What may be done to a queue.
 #[derive(Clone, Debug)]
 enum Op {
-    Insert {
-        class: usize,
-        principal: u8,
-        tokens: u64,
-        raw: bool,
-        deadline: Option<u64>,
-    },
-    PullRaw {
-        jobs: usize,
-        bytes: u64,
-    },
-    Prepared {
-        pick: usize,
-        tokens: u64,
-    },
-    Unprepared {
-        pick: usize,
-    },
-    Lease {
-        jobs: usize,
-        tokens: u64,
-        idle: bool,
-    },
-    GiveBack {
-        pick: usize,
-        alone: bool,
-    },
-    Remove {
-        pick: usize,
-    },
-    Raise {
-        pick: usize,
-        class: usize,
-    },
-    Wait {
-        millis: u64,
-    },
+    Insert { class: usize, principal: u8, tokens: u64, raw: bool, deadline: Option<u64> },
+    PullRaw { jobs: usize, bytes: u64 },
+    Prepared { pick: usize, tokens: u64 },
+    Unprepared { pick: usize },
+    Lease { jobs: usize, tokens: u64, idle: bool },
+    GiveBack { pick: usize, alone: bool },
+    Remove { pick: usize },
+    Raise { pick: usize, class: usize },
+    Wait { millis: u64 },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -96,12 +68,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self {
-            core: Core::new(AGEING),
-            known: BTreeMap::new(),
-            now: Instant::now(),
-            next: 0,
-        }
+        Self { core: Core::new(AGEING), known: BTreeMap::new(), now: Instant::now(), next: 0 }
     }
 
     fn pick(&self, stage: Option<Stage>, pick: usize) -> Option<JobId> {
@@ -135,15 +102,7 @@ impl Bench {
         };
         self.core.insert(arrival, self.now);
         let stage = if raw { Stage::Raw } else { Stage::Ready };
-        self.known.insert(
-            job,
-            Known {
-                stage,
-                cost,
-                alone: false,
-                deadline,
-            },
-        );
+        self.known.insert(job, Known { stage, cost, alone: false, deadline });
         job
     }
 
@@ -171,17 +130,12 @@ impl Bench {
         assert!(pull.leased.len() <= room.jobs, "the room is kept");
         for job in &pull.expired {
             let known = &self.known[job];
-            assert!(
-                known.deadline.has_passed(self.now),
-                "only expired jobs are passed over"
-            );
+            assert!(known.deadline.has_passed(self.now), "only expired jobs are passed over");
             assert_eq!(known.stage, Stage::Ready);
         }
         if pull.leased.is_empty() && idle && room.jobs > 0 {
-            let left = self
-                .known
-                .values()
-                .any(|k| k.stage == Stage::Ready && !k.deadline.has_passed(self.now));
+            let left =
+                self.known.values().any(|k| k.stage == Stage::Ready && !k.deadline.has_passed(self.now));
             assert!(!left, "an idle worker gets the head if there is one");
         }
         pull
@@ -189,16 +143,9 @@ impl Bench {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Insert {
-                class,
-                principal,
-                tokens,
-                raw,
-                deadline,
-            } => {
-                let deadline = deadline.map_or(Deadline::NONE, |s| {
-                    Deadline::at(self.now + Duration::from_secs(s))
-                });
+            Op::Insert { class, principal, tokens, raw, deadline } => {
+                let deadline =
+                    deadline.map_or(Deadline::NONE, |s| Deadline::at(self.now + Duration::from_secs(s)));
                 let cost = Cost::new(tokens, tokens * 4);
                 self.insert(Priority::ALL[class], &principal.to_string(), cost, raw, deadline);
             }
@@ -208,11 +155,7 @@ impl Bench {
                 let sum: Bytes = taken.iter().map(|job| self.known[job].cost.bytes).sum();
                 assert!(taken.len() <= 1 || sum <= Bytes(bytes));
                 let any_raw = self.known.values().any(|known| known.stage == Stage::Raw);
-                assert_eq!(
-                    taken.is_empty(),
-                    !any_raw,
-                    "one at least is taken if there is one"
-                );
+                assert_eq!(taken.is_empty(), !any_raw, "one at least is taken if there is one");
                 for job in taken {
                     let known = self.known.get_mut(&job).expect("known");
                     assert_eq!(known.stage, Stage::Raw);
@@ -265,11 +208,7 @@ impl Bench {
     fn check_books(&self) {
         let all = self.known.values();
         assert_eq!(self.core.len(), self.known.len(), "nothing is lost");
-        assert_eq!(
-            self.core.cost(),
-            all.clone().map(|known| known.cost).sum::<Cost>(),
-            "the budget adds up"
-        );
+        assert_eq!(self.core.cost(), all.clone().map(|known| known.cost).sum::<Cost>(), "the budget adds up");
         let leased = all.clone().filter(|known| known.stage == Stage::Leased);
         assert_eq!(self.core.leased(), leased.clone().count());
         let waiting = all.clone().filter(|known| known.stage != Stage::Leased);
@@ -277,10 +216,7 @@ impl Bench {
         assert_eq!(self.core.waiting_tokens(), waiting);
         let held: Tokens = leased.map(|known| known.cost.tokens).sum();
         assert_eq!(self.core.ahead_of(Priority::Low), waiting + held);
-        assert_eq!(
-            self.core.has_ready(),
-            all.clone().any(|known| known.stage == Stage::Ready)
-        );
+        assert_eq!(self.core.has_ready(), all.clone().any(|known| known.stage == Stage::Ready));
     }
 
     /// Leases and ends everything, one job at a time.
@@ -405,26 +341,11 @@ fn a_low_job_is_served_though_urgent_ones_keep_coming() {
     let mut bench = Bench::new();
     let low = bench.insert(Priority::Low, "batch", Cost::new(100, 0), false, Deadline::NONE);
     for second in 0..60 {
-        bench.insert(
-            Priority::Critical,
-            "urgent",
-            Cost::new(100, 0),
-            false,
-            Deadline::NONE,
-        );
-        bench.insert(
-            Priority::Critical,
-            "urgent",
-            Cost::new(100, 0),
-            false,
-            Deadline::NONE,
-        );
+        bench.insert(Priority::Critical, "urgent", Cost::new(100, 0), false, Deadline::NONE);
+        bench.insert(Priority::Critical, "urgent", Cost::new(100, 0), false, Deadline::NONE);
         let pull = bench.lease(Room::jobs(1), true);
         if pull.leased == [low] {
-            assert!(
-                second >= 30,
-                "it rises a class each 10 s, not sooner: served after {second} s"
-            );
+            assert!(second >= 30, "it rises a class each 10 s, not sooner: served after {second} s");
             return;
         }
         bench.now += Duration::from_secs(1);
@@ -439,11 +360,7 @@ fn a_head_that_does_not_fit_is_not_passed_by() {
     bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
     let room = Room::new(8, Tokens(100));
     assert_eq!(bench.lease(room, false).leased, []);
-    assert_eq!(
-        bench.lease(room, true).leased,
-        [large],
-        "but an idle worker takes it, and nothing with it"
-    );
+    assert_eq!(bench.lease(room, true).leased, [large], "but an idle worker takes it, and nothing with it");
 }
 
 #[test]
@@ -459,10 +376,6 @@ fn a_retried_job_runs_alone_and_keeps_its_place() {
         (known.stage, known.alone) = (Stage::Ready, true);
     }
     let third = bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
-    assert_eq!(
-        bench.lease(Room::jobs(8), false).leased,
-        [],
-        "a busy worker does not get it"
-    );
+    assert_eq!(bench.lease(Room::jobs(8), false).leased, [], "a busy worker does not get it");
     assert_eq!(bench.drain(), [first, second, third]);
 }

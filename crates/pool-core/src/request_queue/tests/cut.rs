@@ -5,10 +5,8 @@ use crate::request_queue::cut::{Candidate, fill};
 use crate::types::{Priority, Tokens};
 
 fn candidate() -> impl Strategy<Value = Candidate> {
-    (0..4_usize, 1..600_u64).prop_map(|(class, tokens)| Candidate {
-        class: Priority::ALL[class],
-        tokens: Tokens(tokens),
-    })
+    (0..4_usize, 1..600_u64)
+        .prop_map(|(class, tokens)| Candidate { class: Priority::ALL[class], tokens: Tokens(tokens) })
 }
 
 proptest! {

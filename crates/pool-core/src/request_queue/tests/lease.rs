@@ -40,10 +40,7 @@ impl Loader for StillLoader {
     }
 
     fn prepare(&self, _: &u32) -> Result<Prepared<()>, ModelError> {
-        Ok(Prepared {
-            value: (),
-            cost: Cost::new(1, 1),
-        })
+        Ok(Prepared { value: (), cost: Cost::new(1, 1) })
     }
 }
 
@@ -54,28 +51,15 @@ fn queue() -> Arc<Queue<Still>> {
         ageing: Duration::from_secs(10),
         coalesce: true,
     };
-    Queue::new(
-        config,
-        Arc::new(StillLoader),
-        Governor::new(Bytes(1000)),
-        Arc::new(AtomicU64::new(1)),
-    )
+    Queue::new(config, Arc::new(StillLoader), Governor::new(Bytes(1000)), Arc::new(AtomicU64::new(1)))
 }
 
 fn submit(queue: &Arc<Queue<Still>>, id: u32) -> Accepted<Still> {
-    queue
-        .try_submit(vec![id], &JobOptions::default(), None, true)
-        .unwrap()
-        .pop()
-        .unwrap()
+    queue.try_submit(vec![id], &JobOptions::default(), None, true).unwrap().pop().unwrap()
 }
 
 fn requests(lease: &mut Lease<Still>) -> Vec<u32> {
-    lease
-        .try_pull(Room::jobs(8))
-        .iter()
-        .map(|leased| *leased.job.request())
-        .collect()
+    lease.try_pull(Room::jobs(8)).iter().map(|leased| *leased.job.request()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,10 +102,6 @@ async fn a_job_cancelled_while_leased_is_pruned_and_cannot_be_settled() {
     drop(ticket);
     lease.settle(vec![(job, Ok(1))]);
     let counts = queue.stats().counts;
-    assert_eq!(
-        (counts.completed, counts.cancelled),
-        (0, 1),
-        "its first end is its only one"
-    );
+    assert_eq!((counts.completed, counts.cancelled), (0, 1), "its first end is its only one");
     assert_eq!(lease.prune(), []);
 }

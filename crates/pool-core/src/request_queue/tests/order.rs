@@ -21,11 +21,7 @@ fn who_was_idle_gets_no_credit_for_it() {
         let tag = share.arrive(&busy, Tokens(100));
         share.serve(&busy, tag);
     }
-    assert_eq!(
-        share.arrive(&idle, Tokens(1)),
-        500,
-        "it starts where the class has come to"
-    );
+    assert_eq!(share.arrive(&idle, Tokens(1)), 500, "it starts where the class has come to");
 }
 
 #[test]

@@ -13,9 +13,7 @@ fn reachable(from: GroupState) -> BTreeSet<GroupState> {
     let mut found = BTreeSet::from([from]);
     let mut open = vec![from];
     while let Some(state) = open.pop() {
-        let events = GroupEvent::ALL
-            .into_iter()
-            .filter(|event| *event != GroupEvent::Close);
+        let events = GroupEvent::ALL.into_iter().filter(|event| *event != GroupEvent::Close);
         for next in events.filter_map(|event| state.next(event).ok()) {
             if found.insert(next) {
                 open.push(next);
@@ -56,10 +54,8 @@ fn a_model_comes_and_goes_and_comes_back() {
 
 #[test]
 fn every_state_can_be_reached_and_none_but_closed_is_a_dead_end() {
-    let all_but_closed: BTreeSet<_> = GroupState::ALL
-        .into_iter()
-        .filter(|state| *state != GroupState::Closed)
-        .collect();
+    let all_but_closed: BTreeSet<_> =
+        GroupState::ALL.into_iter().filter(|state| *state != GroupState::Closed).collect();
     for state in &all_but_closed {
         assert_eq!(reachable(*state), all_but_closed, "from {state}");
         assert!(!state.is_terminal());
@@ -75,10 +71,7 @@ fn demand_is_understood_everywhere_but_after_the_end() {
         match state {
             GroupState::Absent => assert_eq!(next, Ok(GroupState::Loading)),
             GroupState::Closed => {
-                assert_eq!(
-                    next.unwrap_err().to_string(),
-                    "a group that is closed cannot have: demand"
-                );
+                assert_eq!(next.unwrap_err().to_string(), "a group that is closed cannot have: demand");
             }
             other => assert_eq!(next, Ok(other)),
         }

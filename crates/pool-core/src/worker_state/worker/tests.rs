@@ -13,10 +13,7 @@ fn reachable(from: WorkerState) -> BTreeSet<WorkerState> {
     let mut found = BTreeSet::from([from]);
     let mut open = vec![from];
     while let Some(state) = open.pop() {
-        for next in WorkerEvent::ALL
-            .into_iter()
-            .filter_map(|event| state.next(event).ok())
-        {
+        for next in WorkerEvent::ALL.into_iter().filter_map(|event| state.next(event).ok()) {
             if found.insert(next) {
                 open.push(next);
             }
@@ -28,16 +25,7 @@ fn reachable(from: WorkerState) -> BTreeSet<WorkerState> {
 #[test]
 fn a_life_as_it_should_be() {
     use WorkerEvent as E;
-    let life = [
-        E::Started,
-        E::Loaded,
-        E::Leased,
-        E::Emptied,
-        E::Leased,
-        E::Drain,
-        E::Emptied,
-        E::Ended,
-    ];
+    let life = [E::Started, E::Loaded, E::Leased, E::Emptied, E::Leased, E::Drain, E::Emptied, E::Ended];
     let mut states = vec![WorkerState::Spawning];
     for event in life {
         states.push(states[states.len() - 1].next(event).unwrap());
@@ -51,10 +39,7 @@ fn a_life_as_it_should_be() {
 fn every_state_can_be_reached_and_every_life_can_end() {
     assert_eq!(reachable(WorkerState::Spawning), WorkerState::ALL.into());
     for state in WorkerState::ALL {
-        let ends = reachable(state)
-            .into_iter()
-            .filter(|state| state.is_terminal())
-            .count();
+        let ends = reachable(state).into_iter().filter(|state| state.is_terminal()).count();
         assert!(ends >= 1, "{state} cannot end");
         if state.is_terminal() {
             assert_eq!(reachable(state), [state].into(), "{state} is an end");
