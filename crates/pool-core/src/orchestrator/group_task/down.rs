@@ -1,0 +1,212 @@
+//! Workers down: eviction, the ways a worker ends, and the group's own end.
+
+use super::*;
+
+impl<L: Loader> GroupTask<L> {
+    pub(super) fn evict(&mut self) {
+        self.shared.apply(GroupEvent::Evict);
+        if self.shared.state() != GroupState::Evicting {
+            return;
+        }
+        if self.bring_up.take().is_some() {
+            self.breaker.on_abandoned(Instant::now());
+        }
+        self.drain_newest(usize::MAX);
+        self.settle_empty();
+    }
+
+    pub(super) fn drain_newest(&mut self, count: usize) {
+        let serving = self.hands.values_mut().rev().filter(|hand| !hand.draining);
+        for hand in serving.take(count) {
+            hand.draining = true;
+            hand.orders.send_replace(Order::Drain);
+        }
+    }
+
+    pub(super) fn ended(&mut self, ended: Result<TaskEnd, JoinError>) {
+        match ended {
+            Ok(TaskEnd::Worker(id, exit)) => {
+                self.hands.remove(&id);
+                self.worker_ended(id, exit);
+            }
+            Ok(TaskEnd::Preparer) => self.start_preparer(),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => {
+                // A worker's own code panicked: its lease went back as it unwound. Whose it was, its state tells.
+                tracing::error!(model = %self.shared.model(), %error, "a task of the group panicked");
+                let before = self.hands.len();
+                self.hands.retain(|_, hand| !hand.orders.is_closed());
+                if self.hands.len() < before {
+                    self.died("a worker's task panicked", false);
+                } else {
+                    self.start_preparer();
+                }
+            }
+        }
+        self.settle_empty();
+        self.publish();
+    }
+
+    pub(super) fn worker_ended(&mut self, id: WorkerId, exit: Exit) {
+        let model = self.shared.model();
+        match exit {
+            Exit::Drained => tracing::debug!(%model, worker = %id, "worker drained"),
+            Exit::LoadFailed(LoadFailure::Model(error)) => self.load_failed(error),
+            Exit::LoadFailed(LoadFailure::Compute(error)) => self.load_failed(Arc::new(error)),
+            Exit::Died { message, convicted } => {
+                tracing::warn!(%model, worker = %id, %message, convicted, "worker died");
+                self.died(&message, convicted);
+            }
+            Exit::Unresponsive { after } => {
+                tracing::error!(%model, worker = %id, ?after, "step overdue, worker given up");
+                self.metrics.unresponsive.increment(1);
+                self.shared.set_error(Some(format!("a step did not return for {} s", after.as_secs())));
+                self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
+                self.lost();
+            }
+            Exit::Refused => {
+                self.shared.set_error(Some("two steps never returned; restart the process".to_owned()));
+                self.breaker.on_failure(Failure::Load, Instant::now(), jitter());
+                self.lost();
+            }
+            Exit::Gone => self.going_down(),
+        }
+    }
+
+    /// A model could not be had: whoever waits for it hears why, and it rests.
+    pub(super) fn load_failed(&mut self, cause: SharedCause) {
+        tracing::warn!(model = %self.shared.model(), error = %cause, "loading failed");
+        self.metrics.load_failures.increment(1);
+        self.shared.set_error(Some(cause.to_string()));
+        self.shared.apply(GroupEvent::LoadFailed);
+        self.breaker.on_failure(Failure::Load, Instant::now(), jitter());
+        if self.serving() == 0 {
+            self.rest(|model, retry_after| Error::LoadFailed {
+                model,
+                cause: Arc::clone(&cause),
+                retry_after,
+            });
+        } else {
+            self.scale_again = Instant::now() + SCALE_PAUSE;
+        }
+    }
+
+    pub(super) fn died(&mut self, message: &str, convicted: bool) {
+        self.metrics.worker_deaths.increment(1);
+        self.shared.set_error(Some(message.to_owned()));
+        if convicted {
+            // One input is to blame, not the model.
+            self.breaker.on_conviction(Instant::now());
+            self.start_again = Instant::now();
+        } else {
+            self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
+        }
+        self.lost();
+    }
+
+    /// A worker is lost. If it was the last, the group rests for as long as the breaker says; if that is open, whoever
+    /// waits hears of it.
+    pub(super) fn lost(&mut self) {
+        if !self.hands.is_empty() || self.bring_up.is_some() {
+            return;
+        }
+        self.shared.apply(GroupEvent::WorkersLost);
+        if self.breaker.is_open() {
+            self.rest(|model, retry_after| Error::Unavailable { model, retry_after });
+        }
+    }
+
+    /// The group takes nothing until its backoff ends; what waits is told.
+    pub(super) fn rest(&mut self, error: impl Fn(crate::types::ModelId, Duration) -> Error) {
+        let error = error(self.shared.model().clone(), self.rests_for(Instant::now()));
+        self.resting = Some(error.clone());
+        if !self.draining {
+            self.shared.queue.refuse(Some(error.clone()));
+        }
+        self.shared.queue.fail_all(&error);
+        for reply in self.warm.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    pub(super) fn going_down(&mut self) {
+        self.draining = true;
+        self.shared.queue.refuse(Some(Error::ShuttingDown));
+        self.shared.queue.fail_all(&Error::ShuttingDown);
+        self.shared.apply(GroupEvent::Close);
+    }
+
+    /// Once the last worker is gone, the group's state says so.
+    pub(super) fn settle_empty(&mut self) {
+        if !self.hands.is_empty() || self.bring_up.is_some() {
+            return;
+        }
+        match self.shared.state() {
+            GroupState::Evicting => self.shared.apply(GroupEvent::Evicted),
+            GroupState::Resident => self.shared.apply(GroupEvent::LastWorkerGone),
+            _ => {}
+        }
+        self.publish();
+    }
+
+    pub(super) fn publish(&self) {
+        let workers = self.hands.iter().map(|(id, hand)| (*id, Arc::clone(&hand.status))).collect();
+        self.shared.set_workers(workers);
+        let count = self.hands.len();
+        let loaded = self.hands.values().filter(|hand| hand.loaded && !hand.draining).count();
+        self.shared.queue.set_workers(loaded);
+        self.metrics.set_workers(count);
+        let working_sets = Bytes(self.footprint.working_set.get().saturating_mul(count as u64));
+        let resident = if count == 0 { Bytes::ZERO } else { self.footprint.weights + working_sets };
+        self.shared.set_resident(resident);
+    }
+
+    pub(super) fn start_preparer(&mut self) {
+        let preparer =
+            prepare_jobs(Arc::clone(&self.shared.queue), Arc::clone(&self.loader), self.lanes.clone());
+        self.tasks.spawn(async move {
+            preparer.await;
+            TaskEnd::Preparer
+        });
+    }
+
+    /// Refuses what is new, finishes what was accepted, ends every worker. What is left at the deadline fails.
+    pub(super) async fn drain(&mut self, deadline: Deadline) {
+        self.draining = true;
+        self.shared.queue.refuse(Some(Error::ShuttingDown));
+        for reply in self.warm.drain(..) {
+            let _ = reply.send(Err(Error::ShuttingDown));
+        }
+        let late = async {
+            match deadline.instant() {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(late);
+        let queue = Arc::clone(&self.shared.queue);
+        let mut in_time = true;
+        while in_time {
+            self.reconcile(Instant::now());
+            tokio::select! {
+                biased;
+                () = queue.emptied() => break,
+                () = &mut late => in_time = false,
+                () = self.turn() => {}
+            }
+        }
+        queue.fail_all(&Error::ShuttingDown);
+        self.bring_up = None;
+        self.shared.apply(GroupEvent::Close);
+        self.drain_newest(usize::MAX);
+        while in_time && !self.hands.is_empty() {
+            tokio::select! {
+                biased;
+                () = &mut late => in_time = false,
+                () = self.turn() => {}
+            }
+        }
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
