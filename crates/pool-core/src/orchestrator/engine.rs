@@ -91,7 +91,7 @@ impl Engine {
             inner.governor.clone(),
             Arc::clone(&inner.job_ids),
         );
-        let shared = Shared::new(config, queue);
+        let shared = Shared::new(config, queue, inner.lanes.clone());
         // Callers that warm the model wait for their answers; so many may be on their way at once.
         let (commands, orders) = mpsc::channel(16);
         let task = GroupTask::new(

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use super::config::GroupConfig;
 use super::eviction::Candidate;
 use super::report::{GroupStats, ModelReport, WorkerStats};
+use crate::compute::Lanes;
 use crate::memory_governor::Reservation;
 use crate::model::Model;
 use crate::request_queue::Queue;
 use crate::sync::{Mutex, lock};
 use crate::types::{Bytes, Deadline, ModelId, WorkerId};
 use crate::worker::WorkerStatus;
-use crate::worker_state::{GroupEvent, GroupState, WorkerState};
+use crate::worker_state::{GroupEvent, GroupState};
 
 /// A model group as the orchestrator sees it. Nothing here waits.
 pub(crate) trait Member: Send + Sync + fmt::Debug {
@@ -40,6 +41,7 @@ pub(crate) trait Member: Send + Sync + fmt::Debug {
 pub(crate) struct Shared<M: Model> {
     pub(crate) config: GroupConfig,
     pub(crate) queue: Arc<Queue<M>>,
+    lanes: Lanes,
     pub(crate) evict: Notify,
     /// Set once: by when the group shall have drained.
     pub(crate) drain: watch::Sender<Option<Deadline>>,
@@ -58,7 +60,7 @@ struct Status {
 }
 
 impl<M: Model> Shared<M> {
-    pub(crate) fn new(config: GroupConfig, queue: Arc<Queue<M>>) -> Arc<Self> {
+    pub(crate) fn new(config: GroupConfig, queue: Arc<Queue<M>>, lanes: Lanes) -> Arc<Self> {
         let status = Status {
             state: GroupState::Absent,
             workers: Vec::new(),
@@ -68,7 +70,7 @@ impl<M: Model> Shared<M> {
             last_error: None,
         };
         let (drain, _) = watch::channel(None);
-        Arc::new(Self { config, queue, evict: Notify::new(), drain, status: Mutex::new(status) })
+        Arc::new(Self { config, queue, lanes, evict: Notify::new(), drain, status: Mutex::new(status) })
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -154,14 +156,15 @@ impl<M: Model> Member for Shared<M> {
             .iter()
             .map(|(id, worker)| WorkerStats { id: *id, state: worker.state() })
             .collect();
-        let overdue = workers.iter().any(|worker| worker.state == WorkerState::Unresponsive);
+        let lost_threads = self.lanes.lost(&self.config.model);
         GroupStats {
             model: self.config.model.clone(),
             state: status.state,
             workers,
             queue,
             resident: status.resident,
-            healthy: !overdue && !matches!(status.state, GroupState::Broken | GroupState::Closed),
+            lost_threads,
+            healthy: lost_threads == 0 && !matches!(status.state, GroupState::Broken | GroupState::Closed),
             last_error: status.last_error.clone(),
         }
     }

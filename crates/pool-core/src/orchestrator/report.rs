@@ -26,7 +26,9 @@ pub struct GroupStats {
     pub queue: QueueStats,
     /// What its weights and working sets take.
     pub resident: Bytes,
-    /// Whether its model steps: false while a step is overdue or the group rests after failures.
+    /// Threads whose step was given up and has not come back.
+    pub lost_threads: usize,
+    /// Whether its model steps: false while a given-up step is out, or the group rests after failures.
     pub healthy: bool,
     /// What last went wrong with loading or working.
     pub last_error: Option<String>,

@@ -168,6 +168,7 @@ async fn a_step_that_does_not_return_is_given_up_and_replaced_once() {
     assert!(matches!(end, Error::Unresponsive { .. }), "{end}");
     assert!((30..32).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     assert_eq!(world.engine.stats().await.unwrap().lanes.lost_threads(), 1);
+    assert!(!world.group.stats().healthy, "not ready while a step is out");
     // Its replacement hangs too; after that the model is refused until a thread comes back.
     let end = world.submit(ask(2)).await.unwrap_err();
     assert!(matches!(end, Error::Unresponsive { .. }), "{end}");
@@ -178,6 +179,7 @@ async fn a_step_that_does_not_return_is_given_up_and_replaced_once() {
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(world.submit(ask(4)).await.unwrap(), 4);
     assert_eq!(world.engine.stats().await.unwrap().lanes.lost_threads(), 0);
+    assert!(world.group.stats().healthy);
     let workers = world.group.stats().workers;
     assert!(workers.iter().all(|worker| worker.state != WorkerState::Unresponsive), "{workers:?}");
 }
