@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-/// A mutant's test that takes longer than this is stopped: it hangs, and so has noticed.
-const LIMIT: Duration = Duration::from_secs(120);
+/// A mutant's test that takes longer than this is stopped: it hangs, and so has noticed. Builds are waited for.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -68,9 +68,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let tree = root.join("target/mutants/tree");
     copy_workspace(&root, &tree)?;
 
+    let said = cargo_test(&tree, &["--lib", "--test", "it"], "baseline")?.said;
     for mutant in &mutants {
-        let verdict = test(&tree, mutant)?;
-        ensure!(verdict == Verdict::Passed, "without any defect, {} has {verdict:?}", mutant.test);
+        let passed = said.lines().any(|line| line.trim() == format!("test {} ... ok", mutant.test));
+        ensure!(
+            passed,
+            "without any defect, the test {} does not pass; see {}",
+            mutant.test,
+            log(&tree, "baseline").display()
+        );
     }
     println!("{} tests pass without a defect", mutants.len());
     let mut survivors = 0;
@@ -137,53 +143,64 @@ fn write(file: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds, then runs one test of pool-core in the copy.
+/// Runs a mutant's test in the copy.
 fn test(tree: &Path, mutant: &Mutant) -> Result<Verdict> {
-    let target = tree.parent().unwrap_or(tree).join("target");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let command = |no_run: bool| {
-        let mut command = Command::new(&cargo);
-        command.current_dir(tree).env("CARGO_TARGET_DIR", &target).args([
-            "test",
-            "--quiet",
-            "--package",
-            "pool-core",
-        ]);
-        match mutant.target {
-            Target::Lib => command.arg("--lib"),
-            Target::It => command.args(["--test", "it"]),
-        };
-        if no_run {
-            command.arg("--no-run");
-        }
-        command.args(["--", "--exact", &mutant.test]).stdin(Stdio::null());
-        command
+    let target: &[&str] = match mutant.target {
+        Target::Lib => &["--lib"],
+        Target::It => &["--test", "it"],
     };
-    if !command(true).stdout(Stdio::null()).stderr(Stdio::null()).status().context("running cargo")?.success()
-    {
+    let built = cargo_test(tree, &[target, &["--no-run"]].concat(), "mutant")?;
+    if built.success != Some(true) {
         return Ok(Verdict::DoesNotCompile);
     }
-    let log = target.join("last-test.log");
+    let ran = cargo_test(tree, &[target, &["--", "--exact", &mutant.test]].concat(), "mutant")?;
+    Ok(match ran.success {
+        None => Verdict::Hung,
+        _ if !ran.said.contains("running 1 test\n") => Verdict::NotThere,
+        Some(true) => Verdict::Passed,
+        Some(false) => Verdict::Failed,
+    })
+}
+
+/// What a run of tests came to.
+struct Ran {
+    /// `None` if it had to be stopped.
+    success: Option<bool>,
+    said: String,
+}
+
+fn log(tree: &Path, name: &str) -> PathBuf {
+    tree.with_file_name(format!("{name}.log"))
+}
+
+/// Builds and runs tests of pool-core in the copy.
+fn cargo_test(tree: &Path, arguments: &[&str], name: &str) -> Result<Ran> {
+    let log = log(tree, name);
     let output = fs::File::create(&log)?;
-    let mut run = command(false);
-    run.stdout(output.try_clone()?).stderr(output).process_group(0);
-    let mut child = run.spawn().context("running cargo")?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", tree.with_file_name("target"))
+        .args(["test", "--package", "pool-core"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0);
+    let mut child = command.spawn().context("running cargo")?;
     let start = SystemTime::now();
-    let status = loop {
+    let success = loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            break Some(status.success());
         }
-        if start.elapsed().unwrap_or_default() > LIMIT {
+        let builds = name == "baseline" || arguments.contains(&"--no-run");
+        if !builds && start.elapsed().unwrap_or_default() > LIMIT {
             // The whole group: cargo, and the test that hangs beneath it.
             Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status()?;
             child.wait()?;
-            return Ok(Verdict::Hung);
+            break None;
         }
         std::thread::sleep(Duration::from_millis(50));
     };
-    let said = fs::read_to_string(&log)?;
-    if said.contains("running 0 tests") || !said.contains("running 1 test") {
-        return Ok(Verdict::NotThere);
-    }
-    Ok(if status.success() { Verdict::Passed } else { Verdict::Failed })
+    Ok(Ran { success, said: fs::read_to_string(&log)? })
 }

@@ -89,6 +89,10 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
     let Some(rate) = held.tokens_per_second else {
         return Ok(());
     };
+    if held.ahead == Tokens::ZERO {
+        // It would be computed at once; coming back later could not be better.
+        return Ok(());
+    }
     let wait = seconds(held.ahead.get() as f64 / rate);
     let answer = seconds((held.ahead + new.cost.tokens).get() as f64 / rate);
     let late_start = limits.max_wait.filter(|max| wait > *max).map(|max| (wait, max));
@@ -97,7 +101,8 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
         None => Ok(()),
         Some((expected, allowed)) => Err(Refusal::Overloaded {
             why: Overload::Wait { expected, allowed },
-            retry_after: in_range(expected.saturating_sub(allowed)),
+            // Once what is ahead has been computed, waiting longer does not help.
+            retry_after: in_range(expected.saturating_sub(allowed).min(wait)),
         }),
     }
 }

@@ -345,7 +345,8 @@ impl<L: Loader> Worker<L> {
     }
 
     fn note_emptied(&self) {
-        if self.active.is_empty() {
+        // A step may also be taken only to tell the model who has left: then there was nothing to be emptied of.
+        if self.active.is_empty() && self.status.state() == WorkerState::Busy {
             self.status.apply(self.id, WorkerEvent::Emptied);
         }
     }

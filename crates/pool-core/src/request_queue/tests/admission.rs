@@ -36,7 +36,7 @@ proptest! {
         match admit(&limits, &held, &new) {
             Ok(()) => {
                 prop_assert!(fits);
-                if let Some(rate) = rate {
+                if let Some(rate) = rate.filter(|_| tokens > 0) {
                     prop_assert!(tokens as f64 / rate <= 30.0 + 1e-6);
                     if let Some(allowed) = allowed {
                         prop_assert!((tokens + new_tokens) as f64 / rate <= allowed.as_secs_f64() + 1e-6);
@@ -48,7 +48,9 @@ proptest! {
                 prop_assert!(retry_after >= Duration::from_millis(100) && retry_after <= Duration::from_secs(600));
                 match why {
                     Overload::Wait { expected, allowed } => {
-                        prop_assert!(fits && rate.is_some() && expected > allowed);
+                        prop_assert!(fits && tokens > 0 && expected > allowed);
+                        let clear = Duration::from_secs_f64(tokens as f64 / rate.expect("measured"));
+                        prop_assert!(retry_after <= clear.max(Duration::from_millis(100)), "no longer than it helps");
                     }
                     _ => prop_assert!(!fits),
                 }
@@ -61,6 +63,13 @@ proptest! {
 fn an_unmeasured_model_is_never_refused_on_time() {
     let held = Occupancy { jobs: 1, cost: Cost::new(900, 0), ahead: Tokens(900), tokens_per_second: None };
     let hurried = Newcomer { allowed: Some(Duration::from_millis(1)), ..one(10) };
+    assert_eq!(admit(&limits(), &held, &hurried), Ok(()));
+}
+
+#[test]
+fn what_would_be_computed_at_once_is_not_told_to_wait() {
+    let held = Occupancy { tokens_per_second: Some(1.0), ..EMPTY };
+    let hurried = Newcomer { allowed: Some(Duration::from_secs(1)), ..one(900) };
     assert_eq!(admit(&limits(), &held, &hurried), Ok(()));
 }
 

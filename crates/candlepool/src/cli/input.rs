@@ -1,0 +1,368 @@
+//! What the commands read: texts given as arguments, or a file's or standard input's lines.
+//!
+//! Owns splitting lines in bounded memory and telling what is wrong with one; a wrong line is an item that fails, never
+//! the end of the rest.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use pool_core::compute::Claim;
+use pool_core::{Engine, ModelId};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+
+use crate::failure::Usage;
+
+/// What a line holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// A text.
+    Lines,
+    /// A JSON string, or an object with `text` and perhaps `id`.
+    Jsonl,
+}
+
+/// A longer line is an item that fails, and is not kept in memory.
+const LONGEST_LINE: usize = 16 << 20;
+/// JSON longer than this is parsed on a compute lane.
+const HEAVY: usize = 64 << 10;
+
+/// Something to be embedded or ranked, as it was read.
+#[derive(Debug)]
+pub(crate) enum Raw {
+    /// A text from the command line.
+    Text(String),
+    /// A line that is a text.
+    Line(Vec<u8>),
+    /// A line of JSON.
+    Json(Vec<u8>),
+    /// A line that was too long to keep.
+    TooLong,
+}
+
+/// An item as it is to be computed.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// What the input calls it.
+    pub(crate) id: Option<Value>,
+    /// Its text, or why it has none.
+    pub(crate) text: Result<String, String>,
+}
+
+impl Raw {
+    /// Bytes held for it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Line(line) | Self::Json(line) => line.len(),
+            Self::TooLong => 0,
+        }
+    }
+
+    /// Reads the text out of it; long JSON on a lane of the engine.
+    pub(crate) async fn read(self, engine: &Engine) -> Item {
+        if self.bytes() <= HEAVY {
+            return self.parse();
+        }
+        let claim = Claim::new(ModelId::new("input"));
+        match engine.lanes().prepare(&claim, move || self.parse()).await {
+            Ok(item) => item,
+            Err(error) => Item { id: None, text: Err(error.to_string()) },
+        }
+    }
+
+    fn parse(self) -> Item {
+        match self {
+            Self::Text(text) => Item { id: None, text: Ok(text) },
+            Self::Line(line) => Item { id: None, text: utf8(line) },
+            Self::Json(line) => {
+                utf8(line).map_or_else(|why| Item { id: None, text: Err(why) }, |line| object(&line))
+            }
+            Self::TooLong => {
+                let limit = LONGEST_LINE >> 20;
+                Item { id: None, text: Err(format!("the line is longer than {limit} MiB; split the text")) }
+            }
+        }
+    }
+}
+
+fn utf8(line: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(line).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        format!("the line is not UTF-8: byte {at} of it begins no character; convert the input to UTF-8")
+    })
+}
+
+fn object(line: &str) -> Item {
+    const FORM: &str = "write a JSON string, or an object with \"text\" and perhaps \"id\"";
+    let failed = |id, why| Item { id, text: Err(why) };
+    if line.trim().is_empty() {
+        return failed(None, format!("the line is blank; {FORM}"));
+    }
+    let mut fields = match serde_json::from_str(line) {
+        Ok(Value::String(text)) => {
+            return Item { id: None, text: Ok(text) };
+        }
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => {
+            return failed(None, format!("the line is neither a string nor an object; {FORM}"));
+        }
+        Err(error) => return failed(None, format!("the line is not JSON: {error}; {FORM}")),
+    };
+    let id = match fields.remove("id") {
+        None | Some(Value::Null) => None,
+        Some(id @ (Value::String(_) | Value::Number(_))) => Some(id),
+        Some(_) => return failed(None, "\"id\" is neither a string nor a number".to_owned()),
+    };
+    match fields.remove("text") {
+        Some(Value::String(text)) => Item { id, text: Ok(text) },
+        Some(_) => failed(id, "\"text\" is not a string".to_owned()),
+        None => failed(id, format!("the object has no \"text\"; {FORM}")),
+    }
+}
+
+/// Where items come from.
+pub(crate) enum Input {
+    Texts(VecDeque<String>),
+    Lines(Lines),
+}
+
+impl Input {
+    /// Texts given as arguments, or those of a file (`-` is standard input).
+    ///
+    /// # Errors
+    ///
+    /// Neither or both, or a file that cannot be opened.
+    pub(crate) async fn open(
+        texts: Vec<String>,
+        file: Option<&Path>,
+        format: Option<InputFormat>,
+    ) -> anyhow::Result<Self> {
+        let Some(file) = file else {
+            if texts.is_empty() {
+                return Err(Usage::new(
+                    "no text is given: write TEXT, or --input FILE, or --input - for standard input",
+                )
+                .into());
+            }
+            if format.is_some() {
+                return Err(
+                    Usage::new("--input-format says how --input is read, and there is no --input").into()
+                );
+            }
+            return Ok(Self::Texts(texts.into()));
+        };
+        if !texts.is_empty() {
+            return Err(Usage::new("both TEXT and --input are given; give one of them").into());
+        }
+        let jsonl = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
+        let format = format.unwrap_or(if jsonl { InputFormat::Jsonl } else { InputFormat::Lines });
+        if file == Path::new("-") {
+            return Ok(Self::Lines(Lines::new(tokio::io::stdin(), "standard input".into(), None, format)));
+        }
+        let opened = async {
+            let opened = tokio::fs::File::open(file).await?;
+            let metadata = opened.metadata().await?;
+            if metadata.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            let size = metadata.is_file().then_some(metadata.len());
+            Ok((opened, size))
+        };
+        let (opened, size) = opened.await.map_err(|error| cannot_read(file, error))?;
+        Ok(Self::Lines(Lines::new(opened, file.to_owned(), size, format)))
+    }
+
+    /// The input's size in bytes, where it is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Texts(_) => None,
+            Self::Lines(lines) => lines.size,
+        }
+    }
+
+    /// The next item, and the bytes of the input it took.
+    ///
+    /// # Errors
+    ///
+    /// The input cannot be read on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing read is lost.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<(Raw, u64)>> {
+        match self {
+            Self::Texts(texts) => Ok(texts.pop_front().map(|text| (Raw::Text(text), 0))),
+            Self::Lines(lines) => lines.next().await.map_err(|error| cannot_read(&lines.name, error)),
+        }
+    }
+}
+
+fn cannot_read(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let told = match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{} does not exist; check --input", path.display()),
+        std::io::ErrorKind::IsADirectory => format!("{} is a folder; --input names a file", path.display()),
+        _ => format!("cannot read {}: {error}", path.display()),
+    };
+    anyhow!(error).context(told)
+}
+
+/// Splits what is read into lines, each of a bounded length.
+pub(crate) struct Lines {
+    reader: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    name: PathBuf,
+    size: Option<u64>,
+    format: InputFormat,
+    /// What has come of the next line.
+    line: Vec<u8>,
+    /// Bytes of the next line that were seen, kept or not.
+    seen: u64,
+    too_long: bool,
+    first: bool,
+}
+
+impl Lines {
+    fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        name: PathBuf,
+        size: Option<u64>,
+        format: InputFormat,
+    ) -> Self {
+        let reader = BufReader::with_capacity(256 << 10, Box::new(reader) as _);
+        Self { reader, name, size, format, line: Vec::new(), seen: 0, too_long: false, first: true }
+    }
+
+    /// State is changed only between two waits, so a future that is dropped loses nothing.
+    async fn next(&mut self) -> std::io::Result<Option<(Raw, u64)>> {
+        loop {
+            let chunk = self.reader.fill_buf().await?;
+            if chunk.is_empty() {
+                return Ok(if self.seen == 0 { None } else { Some(self.take()) });
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let part = &chunk[..end.unwrap_or(chunk.len())];
+            // One more for a carriage return at the end.
+            if !self.too_long && self.line.len() + part.len() <= LONGEST_LINE + 1 {
+                self.line.extend_from_slice(part);
+            } else {
+                self.too_long = true;
+                self.line = Vec::new();
+            }
+            let used = part.len() + usize::from(end.is_some());
+            self.seen += used as u64;
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(Some(self.take()));
+            }
+        }
+    }
+
+    /// The line that is whole now.
+    fn take(&mut self) -> (Raw, u64) {
+        let seen = std::mem::take(&mut self.seen);
+        let mut line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.too_long) {
+            self.first = false;
+            return (Raw::TooLong, seen);
+        }
+        // Line ends of Windows, and the mark that its editors put before UTF-8.
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        if std::mem::take(&mut self.first) && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
+        let raw = match self.format {
+            InputFormat::Lines => Raw::Line(line),
+            InputFormat::Jsonl => Raw::Json(line),
+        };
+        (raw, seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    async fn lines(bytes: &[u8], format: InputFormat) -> Vec<Result<String, String>> {
+        // A pipe that holds seven bytes, so that lines span reads.
+        let (mut writer, reader) = tokio::io::duplex(7);
+        let write = async move { writer.write_all(bytes).await.unwrap() };
+        let read = async move {
+            let mut lines = Lines::new(reader, "test".into(), None, format);
+            let mut texts = Vec::new();
+            let mut total = 0;
+            while let Some((raw, seen)) = lines.next().await.unwrap() {
+                total += seen;
+                texts.push(raw.parse().text);
+            }
+            assert_eq!(total, bytes.len() as u64);
+            texts
+        };
+        tokio::join!(write, read).1
+    }
+
+    #[tokio::test]
+    async fn a_blank_line_is_an_item_and_the_last_line_end_is_not() {
+        let texts = |bytes: &'static [u8]| async move {
+            lines(bytes, InputFormat::Lines).await.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(b"").await, Vec::<String>::new());
+        assert_eq!(texts(b"\n").await, [""]);
+        assert_eq!(texts(b"one\n\n  \nlast").await, ["one", "", "  ", "last"]);
+        assert_eq!(texts(b"\xef\xbb\xbfone\r\ntwo\r\n\r\n").await, ["one", "two", ""]);
+        assert_eq!(
+            texts("a line that spans reads: 中文\n".as_bytes()).await,
+            ["a line that spans reads: 中文"]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_line_fails_that_line_alone() {
+        let read = lines(b"good\nb\xffad\ngood", InputFormat::Lines).await;
+        assert!(read[0].is_ok() && read[2].is_ok());
+        assert!(read[1].as_ref().unwrap_err().contains("byte 2 of it"), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_not_kept() {
+        let mut bytes = vec![b'a'; LONGEST_LINE];
+        bytes.extend_from_slice(b"\nshort\n");
+        bytes.extend(std::iter::repeat_n(b'b', LONGEST_LINE + 3));
+        bytes.extend_from_slice(b"\nlast\n");
+        let mut lines = Lines::new(std::io::Cursor::new(bytes), "test".into(), None, InputFormat::Lines);
+        let mut read = Vec::new();
+        while let Some((raw, _)) = lines.next().await.unwrap() {
+            assert!(lines.line.capacity() == 0);
+            read.push(raw.parse().text.map(|text| text.len()));
+        }
+        assert_eq!(read[0], Ok(LONGEST_LINE));
+        assert_eq!((&read[1], &read[3]), (&Ok(5), &Ok(4)));
+        assert!(read[2].as_ref().unwrap_err().contains("longer than 16 MiB"), "{read:?}");
+    }
+
+    #[test]
+    fn json_lines_are_strings_or_objects() {
+        let item = |line: &str| object(line);
+        assert_eq!(item("\"a\\nb\"").text.unwrap(), "a\nb");
+        let full = item(r#"{"id": 7, "text": "t", "more": [1]}"#);
+        assert_eq!((full.id, full.text), (Some(Value::from(7)), Ok("t".to_owned())));
+        assert_eq!(item(r#"{"id": null, "text": ""}"#).id, None);
+        for (line, wanted) in [
+            ("", "blank"),
+            ("  ", "blank"),
+            ("[1]", "neither a string nor an object"),
+            ("{", "not JSON"),
+            (r#"{"id": "x"}"#, "has no \"text\""),
+            (r#"{"text": 5}"#, "\"text\" is not a string"),
+            (r#"{"text": "t", "id": [1]}"#, "neither a string nor a number"),
+        ] {
+            assert!(item(line).text.unwrap_err().contains(wanted), "{line}");
+        }
+        assert_eq!(item(r#"{"id": "x"}"#).id, Some(Value::from("x")));
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line: what is asked, and which command does it.
+
+mod embed;
+mod input;
+mod list;
+mod ps;
+mod pull;
+mod rerank;
+mod serve;
+mod table;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::failure::{self, WRONG_USAGE, one_line, tell};
+use crate::logging::{self, LogFormat};
+
+/// Local models at a shell and behind an OpenAI-compatible server.
+#[derive(Parser, Debug)]
+#[command(name = "candlepool", version, propagate_version = true, max_term_width = 100)]
+// The help of a command line without a command would be several lines for a failure.
+#[command(arg_required_else_help = false)]
+struct CommandLine {
+    /// Tell the whole chain of causes when something fails.
+    #[arg(long, global = true)]
+    verbose: bool,
+    /// How log lines look; CANDLEPOOL_LOG says what is logged.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve models over HTTP, as OpenAI's API does.
+    Serve(serve::ServeArgs),
+    /// Turn texts into vectors.
+    Embed(embed::EmbedArgs),
+    /// Order texts by how relevant they are to a query.
+    Rerank(rerank::RerankArgs),
+    /// Download a model, or bring the one in the cache up to date.
+    Pull(pull::PullArgs),
+    /// List the models in the cache and those compiled in.
+    List(list::ListArgs),
+    /// Show what a running server does.
+    Ps(ps::PsArgs),
+}
+
+/// Parses and runs a command line; gives the exit status.
+pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
+    let parsed = match CommandLine::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&error),
+    };
+    let CommandLine { verbose, log_format, command } = parsed;
+    let logged = match &command {
+        // The server's configuration has a say in it too.
+        Command::Serve(_) => Ok(()),
+        _ => logging::start(log_format.unwrap_or_default(), None, logging::QUIET),
+    };
+    let done = match (logged, command) {
+        (Err(error), _) => Err(error),
+        (Ok(()), Command::Serve(arguments)) => Box::pin(serve::run(arguments, log_format)).await,
+        (Ok(()), Command::Embed(arguments)) => Box::pin(embed::run(arguments)).await,
+        (Ok(()), Command::Rerank(arguments)) => Box::pin(rerank::run(arguments)).await,
+        (Ok(()), Command::Pull(arguments)) => Box::pin(pull::run(arguments)).await,
+        (Ok(()), Command::List(arguments)) => Box::pin(list::run(arguments)).await,
+        (Ok(()), Command::Ps(arguments)) => Box::pin(ps::run(arguments)).await,
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) => failure::report(&error, verbose),
+    }
+}
+
+/// Help and the version go to standard output; everything else is wrong usage, told in one line.
+fn refuse(error: &clap::Error) -> i32 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Closed output is no failure, and help has no other.
+            let _ = write!(std::io::stdout(), "{}", error.render().ansi());
+            0
+        }
+        _ => {
+            tell(&usage_line(&error.to_string()));
+            WRONG_USAGE
+        }
+    }
+}
+
+/// Clap's paragraphs as one line: what is wrong, the tip if there is one, and where to read on.
+fn usage_line(told: &str) -> String {
+    let (message, rest) = told.split_once("Usage:").unwrap_or((told, ""));
+    let message = message.split("For more information").next().unwrap_or(message);
+    let message = one_line(message.replace("\n\n  tip:", "; tip:").replace("\n  tip:", "; tip:"));
+    let command: Vec<&str> =
+        rest.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let command = if command.is_empty() { "candlepool".to_owned() } else { command.join(" ") };
+    format!("{}; see {command} --help", message.trim_end_matches([' ', ':', ';']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> String {
+        let arguments = std::iter::once("candlepool").chain(arguments.iter().copied());
+        usage_line(&CommandLine::try_parse_from(arguments).unwrap_err().to_string())
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_one_line() {
+        assert_eq!(
+            line(&["embed", "--formt", "json", "a"]),
+            "error: unexpected argument '--formt' found; tip: a similar argument exists: '--format'; see candlepool embed --help"
+        );
+        assert!(line(&["rerank", "a"]).contains("--query <TEXT>"), "{}", line(&["rerank", "a"]));
+        assert!(line(&["embed", "--format", "xml", "a"]).contains("possible values: json, jsonl, npy"));
+        assert!(line(&["embed", "--model", "x.onnx", "a"]).contains("is no model source"));
+        assert!(line(&["serve", "--memory", "6 gigs"]).contains("is no size"));
+        assert!(line(&["serve", "--model", "x=text-to-text:y"]).contains("not built yet"));
+        assert!(line(&["fly"]).contains("unrecognized subcommand 'fly'"), "{}", line(&["fly"]));
+        assert!(line(&[]).starts_with("error: "), "{}", line(&[]));
+        for arguments in [&["embed", "--formt"][..], &["fly"], &[], &["ps", "--server"]] {
+            assert!(!line(arguments).contains('\n'));
+        }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        use clap::CommandFactory as _;
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,138 @@
+//! `candlepool serve`: from the configuration to the drain's report.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use model_source::Source;
+use pool_core::Engine;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ModelFlag, Overrides, Size, Span};
+use crate::failure::{FAILED, tell};
+use crate::http::{self, App, AppState, Connections, Exporter, Limits, Listening};
+use crate::logging::{self, LogFormat};
+use crate::registry::{Registry, Standing};
+use crate::shutdown::{Drain, Signals, report_line};
+
+/// The arguments of `serve`.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// The configuration; variables such as CANDLEPOOL__SERVER__LISTEN override it, and flags override both
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen; 127.0.0.1:8080 unless configured
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// A model to serve, such as minilm=text-embedding:hf:sentence-transformers/all-MiniLM-L6-v2
+    #[arg(long = "model", value_name = "NAME=MODALITY:SOURCE", value_parser = clap::value_parser!(ModelFlag))]
+    models: Vec<ModelFlag>,
+    /// What models, caches and inputs take together, such as 6GiB; 80% of what there is unless configured
+    #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(Size))]
+    memory: Option<Size>,
+    /// A key that clients must send; anybody on this machine can read it here, so prefer server.api_keys_file
+    #[arg(long = "api-key", value_name = "KEY")]
+    api_keys: Vec<String>,
+    /// How long a shutdown waits for what was accepted, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = clap::value_parser!(Span))]
+    drain_timeout: Option<Span>,
+}
+
+/// However little there is to finish, new work is refused for so long: clients that were connecting hear a 503 then, and
+/// not the end of the connection.
+const REFUSING: Duration = Duration::from_millis(300);
+/// Answers that are written when the drain ends get so long to reach their clients.
+const FLUSH: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(arguments: ServeArgs, log_format: Option<LogFormat>) -> anyhow::Result<()> {
+    let ServeArgs { config, listen, models, memory, api_keys, drain_timeout } = arguments;
+    let overrides = Overrides { listen, memory, models, drain_timeout };
+    let config = Config::read(config.as_deref(), overrides).await?;
+    let log_format = log_format.or(config.log.format).unwrap_or_default();
+    logging::start(log_format, config.log.level.as_deref(), logging::SERVER)?;
+    logging::log_panics();
+    let models = config.models()?;
+    let keys = config.keys(&api_keys).await?;
+    let mut signals = Signals::take().context("cannot listen to signals")?;
+    // Before the engine, whose metrics are bound when it is made.
+    let exporter = Exporter::install()?;
+    let mut builder = Engine::builder();
+    if let Some(limit) = config.memory.limit {
+        builder = builder.memory_limit(limit.bytes());
+    }
+    let server = &config.server;
+    let app = Arc::new(AppState {
+        engine: builder.build()?,
+        registry: Registry::new(models),
+        keys,
+        limits: Limits {
+            body: server.body_limit.as_usize(),
+            body_timeout: server.body_timeout.0,
+            request_timeout: server.request_timeout.map(|timeout| timeout.0),
+        },
+        drain: Drain::new(),
+        exporter: exporter.clone(),
+        lingering: TaskTracker::new(),
+        started: Instant::now(),
+        started_at: SystemTime::now(),
+    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(exporter.upkeep());
+    for entry in app.registry.entries() {
+        tasks.spawn(Arc::clone(entry).resolve(app.engine.clone()));
+    }
+    require_a_model(&app).await?;
+    let listening = Listening::bind(&server.listen).await?;
+    let connections =
+        Connections::new(server.max_connections, server.header_timeout.0, server.body_timeout.0);
+    let router = http::router(Arc::clone(&app));
+    tracing::info!(address = %listening.address(), "listening on http://{}", listening.address());
+    let mut accepting = pin!(connections.accept(&listening, router));
+    let signal = tokio::select! {
+        () = &mut accepting => "the end of the listener",
+        signal = signals.next() => signal,
+    };
+    tracing::info!(signal, within = ?server.drain_timeout.0, "draining: new work is refused, what was accepted finishes");
+    tokio::select! {
+        // The listener goes on, so that who comes now hears why there is no answer.
+        () = &mut accepting => {}
+        () = drain(&app, server.drain_timeout.0) => {}
+        signal = signals.next() => {
+            tracing::warn!(signal, "ending at once, without waiting for what was accepted");
+            std::process::exit(FAILED);
+        }
+    }
+    connections.close(FLUSH).await;
+    Ok(())
+}
+
+/// Waits for requests, then for jobs nobody waits for any more, and reports.
+async fn drain(app: &App, within: Duration) {
+    let began = Instant::now();
+    let deadline = began + within;
+    app.drain.begin();
+    tokio::join!(app.drain.finish(within), tokio::time::sleep(REFUSING));
+    let report = app.engine.drain(deadline.saturating_duration_since(Instant::now())).await;
+    tell(&report_line(&report, began.elapsed()));
+}
+
+/// Refuses to start where nothing could ever be served. A source that has to be fetched is waited for in the background
+/// instead, as is one beside others that work.
+async fn require_a_model(app: &App) -> anyhow::Result<()> {
+    let mut failures = Vec::new();
+    for entry in app.registry.entries() {
+        if matches!(entry.settings().source, Source::Hub(_)) {
+            return Ok(());
+        }
+        match entry.first_attempt().await {
+            Standing::Failed { why, .. } => failures.push(format!("{}: {why}", entry.name())),
+            Standing::Ready(_) | Standing::Resolving => return Ok(()),
+        }
+    }
+    bail!("no model can be served: {}", failures.join("; "))
+}

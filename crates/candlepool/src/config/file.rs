@@ -1,0 +1,258 @@
+//! Reading the file and the environment into one configuration, and telling where a mistake was made.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use figment::value::{Dict, Map};
+use figment::{Metadata, Profile, Provider};
+use serde::de::Deserialize as _;
+
+use super::Config;
+
+/// What variables of this program's configuration begin with; sections follow after double underscores.
+const PREFIX: &str = "CANDLEPOOL__";
+
+/// The variables that override the file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment(Dict);
+
+impl Environment {
+    /// Those of this process.
+    pub(super) fn of_process() -> Self {
+        let variables = Env::prefixed(PREFIX).split("__");
+        let data = variables.data().unwrap_or_default();
+        Self(data.into_values().next().unwrap_or_default())
+    }
+
+    /// The value of a section's key, as text.
+    fn text(&self, section: &str, key: &str) -> Option<&str> {
+        self.0.get(section)?.as_dict()?.get(key)?.as_str()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(variables: &[(&str, &str)]) -> Self {
+        let nested = variables.iter().map(|(name, value)| {
+            let path = name.trim_start_matches(PREFIX).to_lowercase().replace("__", ".");
+            let value = value.parse().unwrap_or_else(|never| match never {});
+            figment::util::nest(&path, value)
+        });
+        let merged = nested.fold(Figment::new(), |all, one| {
+            all.merge(figment::providers::Serialized::from(one, Profile::Default))
+        });
+        let data = merged.data().unwrap();
+        Self(data.into_values().next().unwrap_or_default())
+    }
+}
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("the environment")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Map::from([(Profile::Default, self.0.clone())]))
+    }
+}
+
+/// The file's text with the environment laid over it.
+pub(super) fn merge(path: Option<&Path>, text: &str, environment: Environment) -> anyhow::Result<Config> {
+    let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    let alone = parse(&name, text)?;
+    let merged = Figment::new().merge(Toml::string(text)).merge(&environment);
+    // The file was right, so whatever is wrong now came with a variable.
+    let mut config: Config = merged.extract().map_err(|error| variable_error(&error))?;
+    // A path in the file is meant from where the file is; one in a variable, from here.
+    if environment.text("server", "api_keys_file").is_none()
+        && let (Some(folder), Some(keys)) = (path.and_then(Path::parent), alone.server.api_keys_file)
+    {
+        config.server.api_keys_file = Some(folder.join(keys));
+    }
+    Ok(config)
+}
+
+/// The file alone; an error tells its line.
+fn parse(name: &str, text: &str) -> anyhow::Result<Config> {
+    let at = |error: &toml::de::Error, path: &str| {
+        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let place = match line {
+            Some(line) => format!("{name} line {line}"),
+            None => name.to_owned(),
+        };
+        anyhow!("{place}: {}", told(path, error.message()))
+    };
+    let parsed = toml::de::Deserializer::parse(text).map_err(|error| at(&error, ""))?;
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(parsed, &mut track);
+    Config::deserialize(tracked).map_err(|error| at(&error, &track.path().to_string()))
+}
+
+/// What is wrong, with the key. A key nobody knows is in the message itself, and its section in the path.
+fn told(path: &str, message: &str) -> String {
+    let message = message.trim_end();
+    match unknown(message) {
+        Some((key, known)) => {
+            let section = path.strip_suffix(key).unwrap_or(path).trim_end_matches('.');
+            let section = if section.is_empty() { String::new() } else { format!(" in [{section}]") };
+            format!("unknown key {key:?}{section}; {known}")
+        }
+        None if path.is_empty() || path == "." => message.to_owned(),
+        None => format!("{path}: {message}"),
+    }
+}
+
+/// The key and what would have been known, from serde's "unknown field `x`, expected one of `a`, `b`".
+fn unknown(message: &str) -> Option<(&str, String)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (key, rest) = rest.split_once('`')?;
+    let known = rest.split_once("expected ").map_or("", |(_, known)| known);
+    let known = known.trim_start_matches("one of ").replace("` or `", "`, `").replace('`', "");
+    Some((key, if known.is_empty() { "remove it".to_owned() } else { format!("known are {known}") }))
+}
+
+fn variable_error(error: &figment::Error) -> anyhow::Error {
+    let message = match &error.kind {
+        figment::error::Kind::UnknownField(key, known) => {
+            let section = error.path.iter().filter(|part| part != &key).cloned().collect::<Vec<_>>();
+            return anyhow!(
+                "environment variable {}: unknown key {key:?}; known are {}",
+                variable(&[section, vec![key.clone()]].concat()),
+                known.join(", ")
+            );
+        }
+        kind => kind.to_string(),
+    };
+    anyhow!("environment variable {}: {message}", variable(&error.path))
+}
+
+fn variable(path: &[String]) -> String {
+    format!("{PREFIX}{}", path.join("__").to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, Size, Span};
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        merge(Some(Path::new("etc/candlepool.toml")), text, Environment::of(variables))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let config = read(
+            r#"
+            [server]
+            listen = "127.0.0.1:8080"
+            api_keys_file = "keys.txt"
+            [memory]
+            limit = "6GiB"
+            [models.minilm]
+            modality = "text-embedding"
+            source = "hf:sentence-transformers/all-MiniLM-L6-v2"
+            dtype = "int8"
+            workers = { min = 0, max = 2 }
+            idle_evict_after = "5m"
+            queue = { jobs = 1024, max_wait = "30s" }
+            "#,
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.server.listen, "127.0.0.1:8080");
+        assert_eq!(config.server.api_keys_file.as_deref(), Some(Path::new("etc/keys.txt")));
+        assert_eq!(config.memory.limit, Some(Size(6 << 30)));
+        let models = config.models().unwrap();
+        assert_eq!(models.len(), 1);
+        assert_eq!(models[0].name, "minilm");
+        assert_eq!(models[0].group.workers.max, 2);
+        assert_eq!(models[0].group.idle_evict_after, Some(std::time::Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn variables_override_the_file_and_flags_override_both() {
+        let text = "[server]\nlisten = \"a:1\"\n[memory]\nlimit = \"1GiB\"\n[models.m]\nsource = \"builtin\"\nmodality = \"text-embedding\"\n";
+        let variables = [
+            ("CANDLEPOOL__SERVER__LISTEN", "b:2"),
+            ("CANDLEPOOL__MODELS__M__WORKERS", "{min=1, max=3}"),
+            ("CANDLEPOOL__SERVER__DRAIN_TIMEOUT", "5s"),
+        ];
+        let mut config = read(text, &variables).unwrap();
+        assert_eq!(config.server.listen, "b:2");
+        assert_eq!(config.memory.limit, Some(Size(1 << 30)));
+        assert_eq!(config.server.drain_timeout, Span::seconds(5));
+        assert_eq!(config.models().unwrap()[0].group.workers.min, 1);
+        let flags =
+            Overrides { listen: Some("c:3".to_owned()), memory: Some(Size(7)), ..Overrides::default() };
+        config.apply(flags).unwrap();
+        assert_eq!((config.server.listen.as_str(), config.memory.limit), ("c:3", Some(Size(7))));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_key_and_line() {
+        for (text, wanted) in [
+            (
+                "[server]\nlisten = \"a:1\"\nlistn = 3\n",
+                "etc/candlepool.toml line 3: unknown key \"listn\" in [server]; known are listen, ",
+            ),
+            (
+                "[servr]\n",
+                "etc/candlepool.toml line 1: unknown key \"servr\"; known are server, memory, log, models",
+            ),
+            (
+                "[memory]\nlimit = \"6 gigs\"\n",
+                "etc/candlepool.toml line 2: memory.limit: \"6 gigs\" is no size",
+            ),
+            (
+                "[memory]\nlimit = true\n",
+                "etc/candlepool.toml line 2: memory.limit: invalid type: boolean `true`, expected a size",
+            ),
+            ("[memory]\nlimit = -5\n", "memory.limit: \"-5\" is no size"),
+            (
+                "[models.a]\nidle_evict_after = 5\n",
+                "line 2: models.a.idle_evict_after: invalid type: integer `5`, expected a duration",
+            ),
+            (
+                "[models.a]\nqueue = { jobs = 1, depth = 2 }\n",
+                "line 2: unknown key \"depth\" in [models.a.queue]; known are jobs, max_wait",
+            ),
+            ("[models.a]\nsource = \"x.onnx\"\n", "line 2: models.a.source: \"x.onnx\" is no model source"),
+            ("[models.a]\ndtype = \"fp8\"\n", "line 2: models.a.dtype: dtype is \"fp8\""),
+            ("[server\n", "etc/candlepool.toml line 1: "),
+            ("a = 1\na = 2\n", "etc/candlepool.toml line 2: "),
+        ] {
+            let error = read(text, &[]).unwrap_err();
+            assert!(error.contains(wanted), "{text:?} gave {error:?}");
+            assert!(!crate::failure::one_line(&error).contains("  "), "{error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_variables_are_told_with_the_variable() {
+        for (name, value, wanted) in [
+            (
+                "CANDLEPOOL__MEMORY__LIMIT",
+                "lots",
+                "environment variable CANDLEPOOL__MEMORY__LIMIT: \"lots\" is no size",
+            ),
+            (
+                "CANDLEPOOL__MEMORY__LIMITS",
+                "1GiB",
+                "environment variable CANDLEPOOL__MEMORY__LIMITS: unknown key \"limits\"; known are limit",
+            ),
+            (
+                "CANDLEPOOL__SERVER__MAX_CONNECTIONS",
+                "many",
+                "environment variable CANDLEPOOL__SERVER__MAX_CONNECTIONS: ",
+            ),
+        ] {
+            let error = read("", &[(name, value)]).unwrap_err();
+            assert!(error.starts_with(wanted), "{error:?}");
+        }
+        assert_eq!(
+            read("", &[("CANDLEPOOL__MEMORY__LIMIT", "1024")]).unwrap().memory.limit,
+            Some(Size(1024))
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! What the server is told: one TOML file, overridden by environment variables, overridden by flags.
+//!
+//! Owns reading, merging and checking. Whatever is wrong is one line that names the key and where it was written;
+//! unknown keys are errors.
+
+mod duration;
+mod file;
+mod keys;
+mod models;
+mod size;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use serde::Deserialize;
+
+pub(crate) use duration::Span;
+pub(crate) use keys::Keys;
+pub(crate) use models::{Modality, ModelConfig, ModelFlag, ModelSettings};
+pub(crate) use size::Size;
+
+use crate::failure::Usage;
+use crate::logging::LogFormat;
+
+/// The whole configuration, as the file spells it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) server: ServerConfig,
+    pub(crate) memory: MemoryConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) models: BTreeMap<String, ModelConfig>,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerConfig {
+    /// Where to listen: an address, or a host name, and a port. Port 0 takes a free one.
+    pub(crate) listen: String,
+    /// One key a line; without a file and without `--api-key`, everybody may ask.
+    pub(crate) api_keys_file: Option<PathBuf>,
+    /// The largest body of a request.
+    pub(crate) body_limit: Size,
+    /// Connections at once; more wait to be accepted.
+    pub(crate) max_connections: usize,
+    /// How long a client may take to send a request's head, and a connection be idle.
+    pub(crate) header_timeout: Span,
+    /// How long a client may pause while it sends a body or reads an answer.
+    pub(crate) body_timeout: Span,
+    /// The deadline of requests that bring none.
+    pub(crate) request_timeout: Option<Span>,
+    /// How long a shutdown waits for what was accepted.
+    pub(crate) drain_timeout: Span,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            api_keys_file: None,
+            body_limit: Size::mebibytes(32),
+            max_connections: 1024,
+            header_timeout: Span::seconds(30),
+            body_timeout: Span::seconds(30),
+            request_timeout: None,
+            drain_timeout: Span::seconds(30),
+        }
+    }
+}
+
+/// `[memory]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MemoryConfig {
+    /// What all models, caches and inputs take together.
+    pub(crate) limit: Option<Size>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    /// A level, or a filter such as `candlepool=debug,warn`.
+    pub(crate) level: Option<String>,
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// What flags override.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) listen: Option<String>,
+    pub(crate) memory: Option<Size>,
+    pub(crate) models: Vec<ModelFlag>,
+    pub(crate) drain_timeout: Option<Span>,
+}
+
+impl Config {
+    /// Reads the file, if one is named, and the environment, and applies the flags.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with the place it was written at.
+    pub(crate) async fn read(path: Option<&Path>, overrides: Overrides) -> anyhow::Result<Self> {
+        let text = match path {
+            Some(path) => read_text(path).await?,
+            None => String::new(),
+        };
+        let mut config = file::merge(path, &text, file::Environment::of_process())?;
+        config.apply(overrides)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn apply(&mut self, overrides: Overrides) -> anyhow::Result<()> {
+        let mut named = BTreeSet::new();
+        if let Some(listen) = overrides.listen {
+            self.server.listen = listen;
+        }
+        if let Some(drain_timeout) = overrides.drain_timeout {
+            self.server.drain_timeout = drain_timeout;
+        }
+        self.memory.limit = overrides.memory.or(self.memory.limit);
+        for ModelFlag { name, modality, source } in overrides.models {
+            if !named.insert(name.clone()) {
+                return Err(Usage::new(format!(
+                    "--model {name} is given twice; give each model its own name"
+                ))
+                .into());
+            }
+            let model = self.models.entry(name).or_default();
+            model.modality = Some(modality.to_string());
+            model.source = Some(source);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let server = &self.server;
+        if server.max_connections == 0 {
+            bail!("server.max_connections is 0: nobody could connect; allow at least 1");
+        }
+        if server.body_limit.0 == 0 {
+            bail!("server.body_limit is 0: no request could be sent; the default is 32MiB");
+        }
+        if self.memory.limit == Some(Size(0)) {
+            bail!(
+                "memory.limit is 0: no model could be loaded; leave it out for 80% of what the machine has"
+            );
+        }
+        for (name, timeout) in
+            [("header_timeout", server.header_timeout), ("body_timeout", server.body_timeout)]
+        {
+            if timeout.0.is_zero() {
+                bail!("server.{name} is 0: every client would be too slow; the default is 30s");
+            }
+        }
+        Ok(())
+    }
+
+    /// The models, checked; the built-in one where none is configured.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with its key.
+    pub(crate) fn models(&self) -> anyhow::Result<Vec<ModelSettings>> {
+        if self.models.is_empty() {
+            return Ok(vec![ModelSettings::builtin()]);
+        }
+        self.models.iter().map(|(name, model)| ModelSettings::check(name, model)).collect()
+    }
+
+    /// The keys of the file and those given besides.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, with the line that is wrong.
+    pub(crate) async fn keys(&self, flags: &[String]) -> anyhow::Result<Keys> {
+        let text = match &self.server.api_keys_file {
+            Some(path) => Some((path.as_path(), read_text(path).await?)),
+            None => None,
+        };
+        Keys::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), flags)
+    }
+}
+
+/// A file's text, or why it cannot be had.
+async fn read_text(path: &Path) -> anyhow::Result<String> {
+    tokio::fs::read_to_string(path).await.map_err(|error| {
+        let told = match error.kind() {
+            ErrorKind::NotFound => format!("{} does not exist; check the path", path.display()),
+            ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
+            _ => format!("cannot read {}: {error}", path.display()),
+        };
+        anyhow::Error::new(error).context(told)
+    })
+}

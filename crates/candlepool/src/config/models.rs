@@ -1,0 +1,244 @@
+//! What a model is told: `[models.NAME]` and `--model NAME=MODALITY:SOURCE`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use model_source::{Dtype, Source};
+use pool_core::{GroupConfig, QueueLimits, Workers};
+use serde::Deserialize;
+
+use super::Span;
+
+/// `[models.NAME]`, as spelled.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ModelConfig {
+    pub(crate) modality: Option<String>,
+    pub(crate) source: Option<Source>,
+    pub(crate) dtype: Option<Dtype>,
+    pub(crate) workers: Option<WorkersConfig>,
+    pub(crate) idle_evict_after: Option<Span>,
+    pub(crate) queue: QueueConfig,
+}
+
+/// `workers = { min, max }`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WorkersConfig {
+    min: Option<usize>,
+    max: Option<usize>,
+}
+
+/// `queue = { jobs, max_wait }`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct QueueConfig {
+    jobs: Option<usize>,
+    max_wait: Option<Span>,
+}
+
+/// What a model does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Modality {
+    /// Texts to vectors, and ranking.
+    TextEmbedding,
+}
+
+impl Modality {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TextEmbedding => "text-embedding",
+        }
+    }
+}
+
+impl fmt::Display for Modality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Modalities of the design that this version does not serve.
+const NOT_BUILT: [&str; 4] = ["image-embedding", "llava-vision", "text-to-image", "text-to-text"];
+
+/// A text that names no modality this program serves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UnknownModality(String);
+
+impl fmt::Display for UnknownModality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if NOT_BUILT.contains(&self.0.as_str()) {
+            write!(f, "modality {} is not built yet; this version serves text-embedding", self.0)
+        } else {
+            write!(f, "unknown modality {:?}; this version serves text-embedding", self.0)
+        }
+    }
+}
+
+impl std::error::Error for UnknownModality {}
+
+impl FromStr for Modality {
+    type Err = UnknownModality;
+
+    fn from_str(text: &str) -> Result<Self, UnknownModality> {
+        match text {
+            "text-embedding" => Ok(Self::TextEmbedding),
+            _ => Err(UnknownModality(text.to_owned())),
+        }
+    }
+}
+
+/// `NAME=MODALITY:SOURCE`.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelFlag {
+    pub(crate) name: String,
+    pub(crate) modality: Modality,
+    pub(crate) source: Source,
+}
+
+impl FromStr for ModelFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "write NAME=MODALITY:SOURCE, such as minilm=text-embedding:hf:sentence-transformers/all-MiniLM-L6-v2";
+        let (name, rest) = text.split_once('=').ok_or(form)?;
+        let (modality, source) = rest.split_once(':').ok_or(form)?;
+        check_name(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            modality: modality.parse().map_err(|error: UnknownModality| error.to_string())?,
+            source: source.parse().map_err(|error: model_source::SourceError| error.to_string())?,
+        })
+    }
+}
+
+/// Names go into addresses, headers, metrics and logs.
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@');
+    if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+        return Err(format!("{name:?} cannot name a model: use up to 128 letters, digits and - _ . / : @"));
+    }
+    Ok(())
+}
+
+/// A model as it is to be run.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelSettings {
+    pub(crate) name: String,
+    pub(crate) modality: Modality,
+    pub(crate) source: Source,
+    pub(crate) dtype: Dtype,
+    pub(crate) group: GroupConfig,
+}
+
+/// More jobs than the longest list of inputs OpenAI's clients send at once, 2,048.
+const QUEUE_JOBS: usize = 4096;
+/// More would only wait for each other's cores.
+const MOST_WORKERS: usize = 256;
+
+impl ModelSettings {
+    /// The model that is served where none is configured.
+    pub(crate) fn builtin() -> Self {
+        Self::plain("builtin", Source::Builtin(None))
+    }
+
+    fn plain(name: &str, source: Source) -> Self {
+        let mut group = GroupConfig::new(name);
+        group.limits.jobs = QUEUE_JOBS;
+        Self { name: name.to_owned(), modality: Modality::TextEmbedding, source, dtype: Dtype::Auto, group }
+    }
+
+    /// Checks what a configuration says.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with its key.
+    pub(crate) fn check(name: &str, model: &ModelConfig) -> anyhow::Result<Self> {
+        check_name(name).map_err(|error| anyhow!("models: {error}"))?;
+        let Some(modality) = &model.modality else {
+            bail!("models.{name} has no modality; write modality = \"text-embedding\"");
+        };
+        let Some(source) = &model.source else {
+            bail!("models.{name} has no source; write source = \"hf:owner/name\", a folder or \"builtin\"");
+        };
+        let modality = modality.parse().map_err(|error| anyhow!("models.{name}.modality: {error}"))?;
+        let mut settings = Self::plain(name, source.clone());
+        settings.modality = modality;
+        settings.dtype = model.dtype.unwrap_or_default();
+        settings.group.workers = workers(name, model.workers.unwrap_or_default())?;
+        settings.group.idle_evict_after = model.idle_evict_after.map(|after| after.0);
+        settings.group.limits = limits(name, model.queue)?;
+        Ok(settings)
+    }
+}
+
+fn workers(name: &str, config: WorkersConfig) -> anyhow::Result<Workers> {
+    let min = config.min.unwrap_or(0);
+    let max = config.max.unwrap_or(min.max(1));
+    if max == 0 {
+        bail!("models.{name}.workers.max is 0: nothing would ever be computed; allow at least 1");
+    }
+    if max > MOST_WORKERS {
+        bail!("models.{name}.workers.max is {max}; at most {MOST_WORKERS} are allowed");
+    }
+    if min > max {
+        bail!("models.{name}.workers.min is {min}, more than max, which is {max}");
+    }
+    Ok(Workers { min, max })
+}
+
+fn limits(name: &str, config: QueueConfig) -> anyhow::Result<QueueLimits> {
+    let jobs = config.jobs.unwrap_or(QUEUE_JOBS);
+    if jobs == 0 {
+        bail!("models.{name}.queue.jobs is 0: every request would be refused; allow at least 1");
+    }
+    let max_wait = config.max_wait.map(|wait| wait.0).or(Some(Duration::from_secs(30)));
+    Ok(QueueLimits { jobs, max_wait, ..QueueLimits::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_names_model_modality_and_source() {
+        let flag: ModelFlag = "mini.lm=text-embedding:hf:owner/name@main".parse().unwrap();
+        assert_eq!(flag.name, "mini.lm");
+        assert_eq!(flag.source.to_string(), "hf:owner/name@main");
+        let error = |text: &str| text.parse::<ModelFlag>().unwrap_err();
+        assert!(error("minilm").starts_with("write NAME=MODALITY:SOURCE"));
+        assert!(error("a=text-embedding").starts_with("write NAME=MODALITY:SOURCE"));
+        assert!(error("=text-embedding:builtin").contains("cannot name a model"));
+        assert!(error("a b=text-embedding:builtin").contains("cannot name a model"));
+        assert_eq!(
+            error("a=text-to-text:builtin"),
+            "modality text-to-text is not built yet; this version serves text-embedding"
+        );
+        assert!(error("a=embedding:builtin").starts_with("unknown modality \"embedding\""));
+        assert!(error("a=text-embedding:ftp://x").contains("is no model source"));
+    }
+
+    #[test]
+    fn numbers_that_would_serve_nothing_are_refused() {
+        let check = |toml: &str| {
+            let model: ModelConfig = toml::from_str(toml).unwrap();
+            ModelSettings::check("m", &model).map(drop).map_err(|error| error.to_string())
+        };
+        let base = "source = \"builtin\"\nmodality = \"text-embedding\"\n";
+        assert_eq!(check(base), Ok(()));
+        assert_eq!(check(&format!("{base}workers = {{ min = 2 }}")), Ok(()));
+        for (extra, wanted) in [
+            ("workers = { max = 0 }", "models.m.workers.max is 0"),
+            ("workers = { min = 3, max = 2 }", "models.m.workers.min is 3, more than max"),
+            ("workers = { max = 100000 }", "at most 256"),
+            ("queue = { jobs = 0 }", "models.m.queue.jobs is 0"),
+        ] {
+            let error = check(&format!("{base}{extra}")).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        assert!(check("source = \"builtin\"").unwrap_err().contains("has no modality"));
+        assert!(check("modality = \"text-embedding\"").unwrap_err().contains("has no source"));
+    }
+}

@@ -1,0 +1,212 @@
+//! Refusals and failures as OpenAI's clients know them: `{"error": {"message", "type", "param", "code"}}`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use pool_core::Error as PoolError;
+use pool_core::compute::ComputeError;
+use serde::Serialize;
+use text_embedding::Error as EmbeddingError;
+
+use crate::failure::one_line;
+use crate::registry::NotServed;
+
+/// Whether official clients send the request again by themselves.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+    retry_after: Option<Duration>,
+    /// Official clients retry 408 and 500 by themselves; where that cannot help, they are told so.
+    is_final: bool,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None, retry_after: None, is_final: false }
+    }
+
+    /// The request makes no sense: 400.
+    pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// No key, or not one of ours: 401.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    /// Nothing is there: 404.
+    pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// The route is there, but not for this method: 405.
+    pub(crate) fn method(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// The deadline passed: 408.
+    pub(crate) fn timeout(message: impl Into<String>) -> Self {
+        Self { is_final: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "deadline_exceeded", message) }
+    }
+
+    /// The request is larger than is ever taken: 413.
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+    }
+
+    /// No room now: 429.
+    pub(crate) fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// Something of ours broke: 500.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "model_failure", message)
+    }
+
+    /// Not ready yet, or not any more: 503.
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<String>, retry_after: Duration) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// The server is going down: 503.
+    pub(crate) fn shutting_down() -> Self {
+        let message =
+            "the server is shutting down; send the request to another instance, or again after the restart";
+        Self::unavailable("shutting_down", message, Duration::from_secs(5))
+    }
+
+    /// Names the parameter at fault.
+    pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Names the item of a list, where a pool's error does.
+    fn item(self, list: &str, index: usize) -> Self {
+        let message = format!("{list}[{index}]: {}", self.message);
+        Self { message, param: Some(format!("{list}[{index}]")), ..self }
+    }
+
+    /// What a pool said, of a request whose list is called `list`.
+    pub(crate) fn of_pool(error: &EmbeddingError, list: &str) -> Self {
+        match error {
+            EmbeddingError::Item { index, error: inner } => Self::from(inner).item(list, *index),
+            EmbeddingError::Pool(inner) => Self::from(inner),
+            other => Self::internal(other.to_string()),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::REQUEST_TIMEOUT => "timeout_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "service_unavailable_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+impl From<&PoolError> for ApiError {
+    fn from(error: &PoolError) -> Self {
+        let message = error.to_string();
+        let retry_after = error.retry_after().unwrap_or(Duration::from_secs(1));
+        match error {
+            PoolError::Overloaded { .. } => Self::overloaded(message, retry_after),
+            PoolError::TooLarge { .. } => Self::too_large(message),
+            PoolError::Invalid { .. } => Self::invalid("invalid_value", message),
+            PoolError::Convicted { .. } => Self::invalid("convicted_input", message),
+            PoolError::DeadlineExceeded { .. } => Self::timeout(message),
+            PoolError::LoadFailed { .. } => Self::unavailable("model_not_loaded", message, retry_after),
+            PoolError::Unavailable { .. } => Self::unavailable("model_unavailable", message, retry_after),
+            PoolError::ShuttingDown | PoolError::Cancelled => Self::shutting_down(),
+            // Sent again it would be refused, as what made the model crash.
+            PoolError::Crashed { .. } => Self { is_final: true, ..Self::internal(message) },
+            _ => Self::internal(message),
+        }
+    }
+}
+
+impl From<NotServed> for ApiError {
+    fn from(error: NotServed) -> Self {
+        match error {
+            NotServed::Unknown { name, known } => {
+                let message = format!("there is no model {name:?}; there are {}", known.join(", "));
+                Self::not_found("model_not_found", message).param("model")
+            }
+            NotServed::NotYet { name, why, retry_after } => {
+                Self::unavailable("model_not_ready", format!("model {name} is not ready: {why}"), retry_after)
+            }
+            NotServed::TooLate { name } => Self::timeout(format!(
+                "deadline passed before the files of model {name} were there; allow more time"
+            )),
+        }
+    }
+}
+
+impl From<ComputeError> for ApiError {
+    fn from(error: ComputeError) -> Self {
+        match error {
+            ComputeError::Gone => Self::shutting_down(),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+/// The body, as OpenAI's clients read it.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorObject<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let message = one_line(&self.message);
+        let error = ErrorObject {
+            message: &message,
+            r#type: self.kind(),
+            param: self.param.as_deref(),
+            code: self.code,
+        };
+        let body = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(retry_after) = self.retry_after {
+            // Whole seconds, and never "at once".
+            let seconds = (retry_after.as_secs_f64().ceil() as u64).max(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.is_final {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

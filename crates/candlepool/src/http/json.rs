@@ -1,0 +1,89 @@
+//! JSON in: parsed off the runtime's threads where it is long, and told apart by what is wrong with it.
+
+use pool_core::ModelId;
+use pool_core::compute::Claim;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::AppState;
+use super::body::WholeBody;
+use super::errors::ApiError;
+
+/// Longer JSON, read or written, goes through a compute lane: it would hold up everybody else on this thread.
+pub(super) const HEAVY: usize = 64 << 10;
+
+/// On whose account the server's own work goes in the lanes.
+pub(super) fn claim() -> Claim {
+    Claim::new(ModelId::new("http"))
+}
+
+/// Parses a body.
+///
+/// # Errors
+///
+/// 400 with the place, and with the parameter's name where there is one.
+pub(super) async fn parse<T: DeserializeOwned + Send + 'static>(
+    app: &AppState,
+    body: WholeBody,
+) -> Result<T, ApiError> {
+    if body.bytes.len() <= HEAVY {
+        return read(&body.bytes);
+    }
+    app.engine.lanes().prepare(&claim(), move || read(&body.bytes)).await?
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let message = format!("the body is not UTF-8: byte {} begins no character", error.valid_up_to() + 1);
+        ApiError::invalid("invalid_json", message)
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        refusal(if path == "." { "" } else { &path }, &error.into_inner())
+    })?;
+    json.end().map_err(|error| refusal("", &error))?;
+    Ok(parsed)
+}
+
+/// What is wrong, from serde's error and the path to where it arose.
+fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
+    let told = error.to_string();
+    if error.classify() != Category::Data {
+        return ApiError::invalid("invalid_json", format!("the body is not JSON: {told}"));
+    }
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = told.strip_suffix(&place).unwrap_or(&told);
+    if let Some((name, known)) = quoted(reason, "unknown field `") {
+        let param = inside(path, name);
+        let known =
+            known.split_once("expected ").map_or("", |(_, known)| known).trim_start_matches("one of ");
+        let message = format!(
+            "parameter {param} is not supported; supported are {}",
+            known.replace("` or `", "`, `").replace('`', "")
+        );
+        return ApiError::invalid("unknown_parameter", message).param(param);
+    }
+    if let Some((name, _)) = quoted(reason, "missing field `") {
+        let param = inside(path, name);
+        return ApiError::invalid("missing_parameter", format!("parameter {param} is missing")).param(param);
+    }
+    if path.is_empty() {
+        return ApiError::invalid("invalid_value", format!("{reason}{place}"));
+    }
+    ApiError::invalid("invalid_value", format!("{path}: {reason}{place}")).param(path)
+}
+
+fn quoted<'a>(reason: &'a str, before: &str) -> Option<(&'a str, &'a str)> {
+    reason.strip_prefix(before)?.split_once('`')
+}
+
+/// A field within what the path leads to; some errors' paths name the field already.
+fn inside(path: &str, name: &str) -> String {
+    match path.strip_suffix(name) {
+        Some("") => name.to_owned(),
+        Some(outer) if outer.ends_with('.') => path.to_owned(),
+        _ if path.is_empty() => name.to_owned(),
+        _ => format!("{path}.{name}"),
+    }
+}

@@ -1,0 +1,68 @@
+//! The HTTP face: OpenAI's routes and error bodies, health, metrics and the pools' state.
+//!
+//! Owns the protocol: what a request may say, what its answer looks like, and how slow, hostile and departed clients
+//! are dealt with. What is computed, and when, is the pools'.
+
+mod answer;
+mod auth;
+mod body;
+mod connections;
+mod embeddings;
+mod envelope;
+mod errors;
+mod health;
+mod json;
+mod linger;
+mod metrics;
+mod models;
+mod pools;
+mod rerank;
+mod router;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pool_core::Engine;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use connections::{Connections, Listening};
+pub(crate) use metrics::Exporter;
+pub(crate) use pools::Pools;
+pub(crate) use router::router;
+
+use crate::config::Keys;
+use crate::registry::Registry;
+use crate::shutdown::Drain;
+
+/// What every request can see. Cheap to clone.
+pub(crate) type App = Arc<AppState>;
+
+/// The server's parts.
+#[derive(Debug)]
+pub(crate) struct AppState {
+    pub(crate) engine: Engine,
+    pub(crate) registry: Registry,
+    pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
+    pub(crate) drain: Drain,
+    pub(crate) exporter: Exporter,
+    /// Reads of bodies that were refused; they end by themselves within [`linger`]'s time.
+    pub(crate) lingering: TaskTracker,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+}
+
+/// What a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The largest body.
+    pub(crate) body: usize,
+    /// The longest pause within a body.
+    pub(crate) body_timeout: Duration,
+    /// The deadline of requests that bring none.
+    pub(crate) request_timeout: Option<Duration>,
+}

@@ -1,0 +1,143 @@
+//! `POST /v1/rerank`, in the shape that Jina's and Cohere's clients share.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize as DeserializeDerive, Serialize};
+use text_embedding::Ranking;
+
+use super::body::WholeBody;
+use super::embeddings::Usage;
+use super::envelope::Terms;
+use super::errors::ApiError;
+use super::{App, answer, json};
+use crate::served::Served;
+
+/// The request. Other fields are refused by name.
+#[derive(DeserializeDerive)]
+#[serde(deny_unknown_fields)]
+struct RerankRequest {
+    model: String,
+    query: String,
+    documents: Vec<Document>,
+    #[serde(default)]
+    top_n: Option<std::num::NonZeroU32>,
+    #[serde(default)]
+    return_documents: bool,
+    #[serde(default)]
+    user: Option<String>,
+}
+
+/// A document: a text, or `{"text": "..."}`.
+#[derive(Clone, Debug)]
+struct Document(Arc<str>);
+
+/// The answer, the most relevant document first.
+#[derive(Serialize)]
+struct RerankAnswer {
+    object: &'static str,
+    model: String,
+    results: Vec<RankedDocument>,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct RankedDocument {
+    index: usize,
+    relevance_score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<ReturnedDocument>,
+}
+
+#[derive(Serialize)]
+struct ReturnedDocument {
+    #[serde(serialize_with = "write_text")]
+    text: Arc<str>,
+}
+
+fn write_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// A result without its document takes about so many bytes.
+const BYTES_A_RESULT: usize = 48;
+
+/// Answers the request.
+pub(super) async fn rerank(
+    State(app): State<App>,
+    Extension(terms): Extension<Terms>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = WholeBody::read(&app, &headers, body).await?;
+    let request: RerankRequest = json::parse(&app, body).await?;
+    if request.documents.is_empty() {
+        return Err(
+            ApiError::invalid("invalid_value", "documents is empty; send at least one").param("documents")
+        );
+    }
+    let served = app.registry.served(&request.model, terms.deadline).await?;
+    let principal = terms.caller.principal(request.user.as_deref());
+    let documents: Vec<Arc<str>> = request.documents.into_iter().map(|Document(text)| text).collect();
+    let texts = documents.iter().cloned();
+    let top = request.top_n.map_or(usize::MAX, |top| top.get() as usize);
+    let ranked: Result<Ranking, _> = match served {
+        Served::Embedding(pool) => {
+            let call = pool.rerank(request.query, texts).top(top);
+            call.priority(terms.priority).deadline(terms.deadline).principal(principal).await
+        }
+        Served::Reranker(pool) => {
+            let call = pool.rerank(request.query, texts).top(top);
+            call.priority(terms.priority).deadline(terms.deadline).principal(principal).await
+        }
+    };
+    let ranking = ranked.map_err(|error| ApiError::of_pool(&error, "documents"))?;
+    let usage = Usage::of(ranking.tokens);
+    let mut bytes = ranking.len() * BYTES_A_RESULT;
+    let results = ranking.iter().map(|ranked| {
+        let document =
+            request.return_documents.then(|| ReturnedDocument { text: Arc::clone(&documents[ranked.index]) });
+        bytes += document.as_ref().map_or(0, |document| document.text.len());
+        RankedDocument { index: ranked.index, relevance_score: ranked.score, document }
+    });
+    let results = results.collect();
+    answer::json(&app, RerankAnswer { object: "list", model: request.model, results, usage }, bytes).await
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text or {\"text\": \"...\"}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Document, E> {
+        Ok(Document(text.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Document, A::Error> {
+        let mut text = None;
+        while let Some(key) = entries.next_key::<String>()? {
+            if key != "text" {
+                return Err(de::Error::unknown_field(&key, &["text"]));
+            }
+            if text.replace(entries.next_value::<String>()?).is_some() {
+                return Err(de::Error::duplicate_field("text"));
+            }
+        }
+        text.map(|text| Document(text.into())).ok_or_else(|| de::Error::missing_field("text"))
+    }
+}

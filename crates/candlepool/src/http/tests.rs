@@ -1,0 +1,145 @@
+//! The whole router in process, with tiny models of random weights.
+
+mod bodies;
+mod embeddings;
+mod heartbeat;
+mod operations;
+mod requests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use pool_core::Engine;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::{App, AppState, Exporter, Limits, router};
+use crate::config::{Config, Keys};
+use crate::registry::Registry;
+use crate::shutdown::Drain;
+
+/// A server without a socket.
+struct Server {
+    app: App,
+    router: Router,
+    _resolvers: JoinSet<()>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Checks an error's status and code, and its shape besides; gives the message.
+    #[track_caller]
+    fn refused(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        let body = self.json();
+        let error = &body["error"];
+        assert_eq!(error["code"], code, "{}", self.text);
+        assert!(error["type"].is_string() && error.get("param").is_some(), "{}", self.text);
+        let message = error["message"].as_str().unwrap().to_owned();
+        assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+        message
+    }
+}
+
+const NO_KEYS: &str = "";
+
+fn checkpoint(name: &str) -> String {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../text-embedding/tests/fixtures/checkpoints").join(name);
+    path.display().to_string()
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(NO_KEYS, 1 << 20, "").await
+    }
+
+    /// A server with these keys, this limit of bodies and this much more of configuration.
+    async fn with(keys: &str, body_limit: usize, more: &str) -> Self {
+        let text = format!(
+            "[models.tiny]\nmodality = \"text-embedding\"\nsource = {:?}\n\
+             [models.ranker]\nmodality = \"text-embedding\"\nsource = {:?}\n{more}",
+            checkpoint("pool-mean"),
+            checkpoint("rerank-1"),
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        let keys = (!keys.is_empty()).then_some((Path::new("keys.txt"), keys));
+        let app = Arc::new(AppState {
+            engine: Engine::builder().build().unwrap(),
+            registry: Registry::new(config.models().unwrap()),
+            keys: Keys::parse(keys, &[]).unwrap(),
+            limits: Limits {
+                body: body_limit,
+                body_timeout: Duration::from_millis(300),
+                request_timeout: config.server.request_timeout.map(|timeout| timeout.0),
+            },
+            drain: Drain::new(),
+            exporter: Exporter::idle(),
+            lingering: TaskTracker::new(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        });
+        let mut resolvers = JoinSet::new();
+        for entry in app.registry.entries() {
+            resolvers.spawn(Arc::clone(entry).resolve(app.engine.clone()));
+        }
+        Self { router: router(Arc::clone(&app)), app, _resolvers: resolvers }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.send(post(path).body(body.into()).unwrap()).await
+    }
+
+    async fn embed(&self, request: Value) -> Answer {
+        self.post("/v1/embeddings", request.to_string()).await
+    }
+}
+
+fn post(path: &str) -> axum::http::request::Builder {
+    Request::post(path).header("content-type", "application/json")
+}
+
+fn vector(answer: &Answer, index: usize) -> Vec<f32> {
+    let body = answer.json();
+    let datum = &body["data"][index];
+    assert_eq!((&datum["object"], &datum["index"]), (&json!("embedding"), &json!(index)));
+    datum["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
+}

@@ -1,0 +1,112 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use futures::stream::{self, StreamExt as _};
+use serde_json::json;
+
+use super::{NO_KEYS, Server, post};
+
+#[tokio::test]
+async fn what_is_no_json_is_refused_with_its_place() {
+    let server = Server::start().await;
+    let nested = "[".repeat(100_000);
+    let deep = format!("{{\"model\":\"tiny\",\"input\":{nested}");
+    for (body, wanted) in [
+        (&b""[..], "line 1 column 0"),
+        (b"{", "line 1 column 1"),
+        (b"{\"model\": \"tiny\",\n \"input\": nope}", "line 2"),
+        (b"{\"model\": \"tiny\", \"input\": \"a\"} trailing", "trailing characters at line 1"),
+        (b"{\"model\": \"tiny\", \"input\": \"\xff\"}", "not UTF-8: byte 29"),
+        (b"{\"model\": \"tiny\", \"input\": \"\\ud800\"}", "line 1 column"),
+    ] {
+        let answer = server.post("/v1/embeddings", body.to_vec()).await;
+        let message = answer.refused(400, "invalid_json");
+        assert!(message.contains(wanted), "{message}");
+    }
+    for body in ["[1]", "\"text\"", "5", "null", deep.as_str()] {
+        let answer = server.post("/v1/embeddings", body.to_owned()).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+    }
+    assert_eq!(server.embed(json!({"model": "tiny", "input": "a"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused_by_its_announced_length_before_it_is_read() {
+    let server = Server::start().await;
+    // A body that never comes: were it waited for, the answer would be another.
+    let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let request = post("/v1/embeddings").header("content-length", 100_000_000).body(body).unwrap();
+    let message = server.send(request).await.refused(413, "request_too_large");
+    assert!(message.contains("1.0 MiB"), "{message}");
+}
+
+#[tokio::test]
+async fn a_large_body_of_unknown_length_is_refused_as_soon_as_it_is_too_large() {
+    let server = Server::start().await;
+    let piece = Bytes::from(vec![b' '; 100_000]);
+    let pieces = stream::repeat(Ok::<_, Infallible>(piece)).take(12).chain(stream::pending());
+    let answer = server.post("/v1/embeddings", Body::from_stream(pieces)).await;
+    answer.refused(413, "request_too_large");
+    assert_eq!(server.app.engine.governor().stats().used.get(), 0, "the refused body still holds memory");
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_within_its_body_is_given_up() {
+    let server = Server::start().await;
+    let pieces = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{"))]).chain(stream::pending());
+    let answer = server.post("/v1/embeddings", Body::from_stream(pieces)).await;
+    answer.refused(408, "deadline_exceeded");
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_refused() {
+    let server = Server::start().await;
+    let pieces = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))]);
+    server.post("/v1/embeddings", Body::from_stream(pieces)).await.refused(400, "incomplete_body");
+}
+
+#[tokio::test]
+async fn only_json_as_it_is_is_taken() {
+    let server = Server::start().await;
+    let body = json!({"model": "tiny", "input": "a"}).to_string();
+    let send = |name: &'static str, value: &'static str| {
+        let request =
+            Request::post("/v1/embeddings").header(name, value).body(Body::from(body.clone())).unwrap();
+        server.send(request)
+    };
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        let message = send("content-type", kind).await.refused(400, "unsupported_content_type");
+        assert!(message.contains("send application/json"), "{message}");
+    }
+    send("content-encoding", "gzip").await.refused(400, "unsupported_encoding");
+    for kind in ["application/json; charset=utf-8", "Application/JSON", "application/problem+json"] {
+        assert_eq!(send("content-type", kind).await.status, 200);
+    }
+    assert_eq!(send("x-none", "none").await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_share_the_memory_budget() {
+    let server = Server::with(NO_KEYS, 64 << 20, "").await;
+    let governor = server.app.engine.governor().clone();
+    let rest = governor.stats().available();
+    let all = governor.try_reserve(pool_core::memory_governor::Account::Inputs, rest).unwrap();
+    let answer = server.post("/v1/embeddings", vec![b' '; 1000]).await;
+    answer.refused(429, "overloaded");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    drop(all);
+    assert_eq!(server.embed(json!({"model": "tiny", "input": "a"})).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_long_body_is_parsed_and_answered_away_from_the_runtime() {
+    let server = Server::with(NO_KEYS, 64 << 20, "").await;
+    let text = "word ".repeat(200_000);
+    let answer = server.embed(json!({"model": "tiny", "input": [text, "short"]})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(server.app.engine.lanes().computed(&pool_core::ModelId::new("http")) > Duration::ZERO);
+}

@@ -1,0 +1,139 @@
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::json;
+
+use super::{NO_KEYS, Server, post};
+
+fn body() -> Body {
+    Body::from(json!({"model": "tiny", "input": "a"}).to_string())
+}
+
+#[tokio::test]
+async fn headers_that_make_no_sense_are_refused() {
+    let server = Server::start().await;
+    for (name, value) in [
+        ("x-request-timeout", "soon"),
+        ("x-request-timeout", "-1"),
+        ("x-request-timeout", "0"),
+        ("x-request-timeout", "NaN"),
+        ("x-request-timeout", "inf"),
+        ("x-request-timeout", "1e3"),
+        ("x-request-timeout", ""),
+        ("x-request-timeout", "86401"),
+        ("x-priority", "urgent"),
+        ("x-priority", ""),
+    ] {
+        let request = post("/v1/embeddings").header(name, value).body(body()).unwrap();
+        let answer = server.send(request).await;
+        answer.refused(400, "invalid_header");
+        assert!(answer.json()["error"]["param"].as_str().unwrap().eq_ignore_ascii_case(name));
+    }
+    for (name, value) in [("x-request-timeout", "30"), ("x-request-timeout", "2.5"), ("x-priority", "High")] {
+        let request = post("/v1/embeddings").header(name, value).body(body()).unwrap();
+        assert_eq!(server.send(request).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_is_408_and_not_to_be_sent_again() {
+    let server = Server::start().await;
+    // The model has to be loaded first, which takes longer than a microsecond.
+    let request = post("/v1/embeddings").header("x-request-timeout", "0.000001").body(body()).unwrap();
+    let answer = server.send(request).await;
+    answer.refused(408, "deadline_exceeded");
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_that_may_be_the_clients() {
+    let server = Server::start().await;
+    let send = |id: &'static str| {
+        let request = Request::get("/health").header("x-request-id", id).body(Body::empty()).unwrap();
+        server.send(request)
+    };
+    assert_eq!(send("abc-123_./:=@+").await.header("x-request-id"), Some("abc-123_./:=@+"));
+    let made = server.get("/nowhere").await.header("x-request-id").unwrap().to_owned();
+    assert!(made.starts_with("req-") && made.len() == 36, "{made}");
+    for odd in ["a b", "\"x\"", "<script>", "a\tb", ""] {
+        assert!(send(odd).await.header("x-request-id").unwrap().starts_with("req-"), "{odd:?}");
+    }
+    let long = "a".repeat(129);
+    let request = Request::get("/health").header("x-request-id", long).body(Body::empty()).unwrap();
+    assert_ne!(server.send(request).await.header("x-request-id"), Some(made.as_str()));
+}
+
+#[tokio::test]
+async fn keys_are_asked_for_where_there_are_any() {
+    let server = Server::with("sk-one\nsk-two name=two priority=low\n", 1 << 20, "").await;
+    let send = |key: Option<&'static str>| {
+        let request = post("/v1/embeddings");
+        let request = key.into_iter().fold(request, |request, key| request.header("authorization", key));
+        server.send(request.body(body()).unwrap())
+    };
+    for wrong in [
+        None,
+        Some("Bearer sk-on"),
+        Some("Bearer "),
+        Some("Basic sk-one"),
+        Some("sk-one"),
+        Some("Bearer sk-one x"),
+    ] {
+        let answer = send(wrong).await;
+        answer.refused(401, "invalid_api_key");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        assert!(!answer.text.contains("sk-"), "{}", answer.text);
+    }
+    for right in ["Bearer sk-one", "bearer sk-two", "Bearer  sk-two"] {
+        assert_eq!(send(Some(right)).await.status, 200);
+    }
+    for open in ["/health", "/ready", "/metrics"] {
+        assert_eq!(server.get(open).await.status, 200, "{open}");
+    }
+    for closed in ["/pools", "/v1/models", "/v1/models/tiny", "/nowhere"] {
+        server.get(closed).await.refused(401, "invalid_api_key");
+    }
+}
+
+#[tokio::test]
+async fn a_keys_highest_priority_caps_what_is_asked_for() {
+    use crate::config::Keys;
+    use crate::http::auth::Caller;
+    use pool_core::Priority;
+    let keys = Keys::parse(Some(("k".as_ref(), "sk-a name=a priority=normal\n")), &[]).unwrap();
+    let request = Request::get("/").header("authorization", "Bearer sk-a").body(()).unwrap();
+    let caller = Caller::of(&keys, request.headers()).unwrap();
+    assert_eq!(caller.cap(Priority::Critical), Priority::Normal);
+    assert_eq!(caller.cap(Priority::Low), Priority::Low);
+    assert_eq!(caller.principal(Some("user")).as_str(), "a");
+    let anyone = Caller::of(&Keys::default(), request.headers()).unwrap();
+    assert_eq!(anyone.cap(Priority::Critical), Priority::Critical);
+    assert_ne!(anyone.principal(Some("u")), anyone.principal(None));
+}
+
+#[tokio::test]
+async fn unknown_models_routes_and_methods_are_told_apart() {
+    let server = Server::start().await;
+    let answer = server.embed(json!({"model": "gpt-4", "input": "a"})).await;
+    let message = answer.refused(404, "model_not_found");
+    assert!(message.contains("gpt-4") && message.contains("ranker, tiny"), "{message}");
+    server.get("/v1/models/gpt-4").await.refused(404, "model_not_found");
+    server.post("/v1/chat/completions", "{}").await.refused(404, "unknown_route");
+    server.get("/").await.refused(404, "unknown_route");
+    let answer = server.get("/v1/embeddings").await;
+    answer.refused(405, "method_not_allowed");
+    assert_eq!(answer.header("allow"), Some("POST"));
+}
+
+#[tokio::test]
+async fn a_model_whose_source_is_wrong_is_503_and_the_others_serve() {
+    let more = "[models.gone]\nmodality = \"text-embedding\"\nsource = \"no/such/folder\"\n";
+    let server = Server::with(NO_KEYS, 1 << 20, more).await;
+    let answer = server.embed(json!({"model": "gone", "input": "a"})).await;
+    let message = answer.refused(503, "model_not_ready");
+    assert!(message.contains("no/such/folder does not exist"), "{message}");
+    assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    let ready = server.get("/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["reasons"][0].as_str().unwrap().starts_with("gone: "), "{}", ready.text);
+    assert_eq!(server.embed(json!({"model": "tiny", "input": "a"})).await.status, 200);
+}

@@ -1,0 +1,188 @@
+//! Names and the models they stand for: resolved in the background, and again after a while where that failed.
+//!
+//! Owns who is called what, and how far each source is; loading and unloading is the engine's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model_source::Progress;
+use pool_core::{Deadline, Engine};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::ModelSettings;
+use crate::failure::one_line;
+use crate::served::{Loading, Served};
+
+/// Every model the server was told of.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    entries: BTreeMap<String, Arc<Entry>>,
+}
+
+/// A model and how far it is.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    settings: ModelSettings,
+    standing: watch::Sender<Standing>,
+}
+
+/// How far a model's source is.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// Its files are being looked for or downloaded.
+    Resolving,
+    /// It is in the engine, which loads its weights on demand.
+    Ready(Served),
+    /// Its files cannot be had or used; they are looked for again at that moment.
+    Failed { why: Arc<str>, again: Instant },
+}
+
+/// Why a name stands for no model that could be used now.
+#[derive(Debug)]
+pub(crate) enum NotServed {
+    /// No model is called so.
+    Unknown { name: String, known: Vec<String> },
+    /// It will not be there before so long.
+    NotYet { name: String, why: String, retry_after: Duration },
+    /// The caller's deadline passed while its files were looked for.
+    TooLate { name: String },
+}
+
+/// The first pause after a failure; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A request waits so long for a source that is being resolved: enough for a look into a cache, not for a download.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Registry {
+    pub(crate) fn new(models: Vec<ModelSettings>) -> Self {
+        let entry = |settings: ModelSettings| {
+            let standing = watch::Sender::new(Standing::Resolving);
+            (settings.name.clone(), Arc::new(Entry { settings, standing }))
+        };
+        Self { entries: models.into_iter().map(entry).collect() }
+    }
+
+    /// Every model, by name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+
+    /// The model of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotServed::Unknown`].
+    pub(crate) fn find(&self, name: &str) -> Result<&Arc<Entry>, NotServed> {
+        self.entries.get(name).ok_or_else(|| NotServed::Unknown {
+            name: name.chars().take(200).collect(),
+            known: self.entries.keys().cloned().collect(),
+        })
+    }
+
+    /// The model of that name as a pool, waiting a while for its files.
+    ///
+    /// # Errors
+    ///
+    /// Every [`NotServed`].
+    pub(crate) async fn served(&self, name: &str, deadline: Deadline) -> Result<Served, NotServed> {
+        self.find(name)?.served(deadline).await
+    }
+}
+
+impl Entry {
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(crate) fn settings(&self) -> &ModelSettings {
+        &self.settings
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    async fn served(&self, deadline: Deadline) -> Result<Served, NotServed> {
+        let patience = Instant::now() + PATIENCE;
+        let until = deadline.instant().map_or(patience, |deadline| deadline.min(patience));
+        let name = self.settings.name.clone();
+        let Ok(standing) = tokio::time::timeout_at(until, self.first_attempt()).await else {
+            if deadline.has_passed(Instant::now()) {
+                return Err(NotServed::TooLate { name });
+            }
+            let why = "its files are still being downloaded".to_owned();
+            return Err(NotServed::NotYet { name, why, retry_after: PATIENCE });
+        };
+        match standing {
+            Standing::Ready(served) => Ok(served),
+            Standing::Failed { why, again } => {
+                let retry_after = again.saturating_duration_since(Instant::now());
+                Err(NotServed::NotYet { name, why: why.to_string(), retry_after })
+            }
+            Standing::Resolving => {
+                let why = "its files are being looked for".to_owned();
+                Err(NotServed::NotYet { name, why, retry_after: FIRST_PAUSE })
+            }
+        }
+    }
+
+    /// How the model stands once its files were looked for at least once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub(crate) async fn first_attempt(&self) -> Standing {
+        let mut watched = self.standing.subscribe();
+        // The sender lives in this entry, so the wait cannot fail while it is borrowed.
+        match watched.wait_for(|standing| !matches!(standing, Standing::Resolving)).await {
+            Ok(standing) => standing.clone(),
+            Err(_) => Standing::Resolving,
+        }
+    }
+
+    /// Brings the model into the engine, trying again and again.
+    pub(crate) async fn resolve(self: Arc<Self>, engine: Engine) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let ModelSettings { name, source, dtype, group, .. } = self.settings.clone();
+            let progress = Arc::new(LoggedDownload { model: name.clone() });
+            let loading = Loading { source, dtype, group, lazy: true, progress };
+            match Box::pin(Served::load(&engine, loading)).await {
+                Ok(served) => {
+                    tracing::info!(model = name, source = %self.settings.source, "serving");
+                    self.standing.send_replace(Standing::Ready(served));
+                    return;
+                }
+                Err(error) => {
+                    let why: Arc<str> = one_line(&error).into();
+                    tracing::error!(model = name, error = %why, again_in = ?pause, "cannot serve a model");
+                    self.standing.send_replace(Standing::Failed { why, again: Instant::now() + pause });
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Tells the log of a download.
+struct LoggedDownload {
+    model: String,
+}
+
+impl Progress for LoggedDownload {
+    fn planned(&self, files: usize, bytes: u64) {
+        tracing::info!(model = self.model, files, bytes, "downloading");
+    }
+
+    fn waiting(&self, file: &str) {
+        tracing::info!(model = self.model, file, "another process downloads this file; waiting for it");
+    }
+
+    fn finished(&self, file: &str) {
+        tracing::info!(model = self.model, file, "downloaded");
+    }
+}
