@@ -158,6 +158,12 @@ async fn answer_hub(
 ) -> Answer {
     remember(&shared, &method, &uri, &headers, false);
     let path = uri.path().trim_start_matches('/').to_owned();
+    if let Some((name, revision)) = path
+        .strip_prefix("api/models/")
+        .and_then(|rest| rest.split_once("/tree/"))
+    {
+        return tree(&shared, name, revision, &headers);
+    }
     if let Some(rest) = path.strip_prefix("api/models/") {
         let (name, revision) = rest.split_once("/revision/").unwrap_or((rest, "main"));
         return listing(&shared, name, revision, &headers);
@@ -299,6 +305,26 @@ fn listing(shared: &Mutex<Shared>, name: &str, revision: &str, headers: &HeaderM
         .collect();
     let body = json!({ "id": name, "modelId": name, "sha": repo.commit, "siblings": siblings });
     let mut answer = status(200, Body::from(body.to_string()));
+    insert(&mut answer, "content-type", "application/json");
+    answer
+}
+
+/// The files as a tree, which Python's client asks for; ours does not where the other list will do.
+fn tree(shared: &Mutex<Shared>, name: &str, revision: &str, headers: &HeaderMap) -> Answer {
+    let repo = match find(shared, name, &revision.replace("%2F", "/"), headers) {
+        Ok(repo) => repo,
+        Err(refusal) => return *refusal,
+    };
+    let entry = |(file, content): (&String, &Bytes)| {
+        let mut entry = json!({ "type": "file", "path": file, "size": content.len(), "oid": etag(file, content) });
+        if is_large(file) {
+            entry["oid"] = json!("ffffffffffffffffffffffffffffffffffffffff");
+            entry["lfs"] = json!({ "oid": etag(file, content), "size": content.len(), "pointerSize": 134 });
+        }
+        entry
+    };
+    let entries: Vec<_> = repo.files.iter().map(entry).collect();
+    let mut answer = status(200, Body::from(json!(entries).to_string()));
     insert(&mut answer, "content-type", "application/json");
     answer
 }
