@@ -97,6 +97,8 @@ pub(crate) struct GroupTask<L: Loader> {
     scale_again: Instant,
     /// Whether jobs waited when this task last looked.
     saw_waiting: bool,
+    /// How many jobs had been completed when an input was last convicted.
+    completed_at_conviction: Option<u64>,
     /// What whoever comes is told while the group rests.
     resting: Option<Error>,
     handles: bool,
@@ -140,6 +142,7 @@ impl<L: Loader> GroupTask<L> {
             start_again: now,
             scale_again: now,
             saw_waiting: false,
+            completed_at_conviction: None,
             resting: None,
             handles: true,
             draining: false,
@@ -220,6 +223,14 @@ async fn poll_option(future: &mut Option<BringUp>) -> Result<(Footprint, WorkerM
 fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+impl<L: Loader> Drop for GroupTask<L> {
+    /// However the task ends, be it by a defect of its own: nobody is left waiting for an answer.
+    fn drop(&mut self) {
+        self.shared.queue.refuse(Some(Error::ShuttingDown));
+        self.shared.queue.fail_all(&Error::ShuttingDown);
+    }
 }
 
 impl<L: Loader> fmt::Debug for GroupTask<L> {

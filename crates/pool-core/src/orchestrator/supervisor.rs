@@ -48,20 +48,25 @@ impl fmt::Debug for Command {
 pub(crate) struct MemoryRequest {
     pub(crate) model: ModelId,
     pub(crate) bytes: Bytes,
+    pub(crate) asked: Instant,
     pub(crate) reply: oneshot::Sender<Result<Reservation, NoMemory>>,
 }
 
-/// The whole budget is too small for the model.
+/// There is no memory for the model, and waiting would not bring it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "it needs {} MiB of memory, the whole budget is {} MiB; raise the memory limit or choose a smaller model or dtype",
-    .needed.get() >> 20, .limit.get() >> 20
+    "it needs {} MiB of memory, the budget is {} MiB, of which inputs and models that stay hold {} MiB; raise the memory \
+     limit, or choose a smaller model or dtype",
+    .needed.get() >> 20, .limit.get() >> 20, .held.get() >> 20
 )]
 pub(crate) struct NoMemory {
     pub(crate) needed: Bytes,
+    pub(crate) held: Bytes,
     pub(crate) limit: Bytes,
 }
 
+/// A load for which nothing can be evicted waits so long for inputs to be freed.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// While a load waits for memory, what could be evicted is looked at again so often: residence ages without an event.
 const RECHECK: Duration = Duration::from_millis(500);
 /// After the drain's deadline, groups get so long to answer what is left before their tasks are aborted.
@@ -180,41 +185,53 @@ impl Supervisor {
         self.members.iter().map(|member| member.stats()).collect()
     }
 
-    /// Gives memory to the loads that wait, in turn; for the first that does not get any, others are evicted.
+    /// Gives memory to the loads that wait, in turn; for the first that does not get any, others are evicted. One for which
+    /// nothing can be evicted holds up nobody, and is told so after a while.
     fn grant(&mut self) {
         let limit = self.governor.stats().limit;
+        let mut kept = VecDeque::new();
+        let mut coming = false;
         while let Some(request) = self.waiting.pop_front() {
             if request.reply.is_closed() {
                 continue;
             }
+            if coming {
+                kept.push_back(request);
+                continue;
+            }
             if request.bytes > limit {
-                let _ = request.reply.send(Err(NoMemory { needed: request.bytes, limit }));
+                let _ = request.reply.send(Err(NoMemory { needed: request.bytes, held: Bytes::ZERO, limit }));
                 continue;
             }
             match self.governor.try_reserve(Account::Weights, request.bytes) {
                 // If the group has gone meanwhile, the reservation is dropped here and so freed.
                 Ok(reservation) => drop(request.reply.send(Ok(reservation))),
                 Err(short) => {
-                    self.make_room(&request.model, request.bytes.saturating_sub(short.available));
-                    self.waiting.push_front(request);
-                    return;
+                    coming = self.make_room(&request.model, request.bytes.saturating_sub(short.available));
+                    if !coming && request.asked.elapsed() >= PATIENCE {
+                        let held = limit.saturating_sub(short.available);
+                        let _ = request.reply.send(Err(NoMemory { needed: request.bytes, held, limit }));
+                    } else {
+                        kept.push_back(request);
+                    }
                 }
             }
         }
+        self.waiting = kept;
     }
 
-    /// Asks the least recently used groups to free so many bytes.
-    fn make_room(&self, model: &ModelId, needed: Bytes) {
+    /// Asks the least recently used groups to free so many bytes. Whether they are coming, now or in a while.
+    fn make_room(&self, model: &ModelId, needed: Bytes) -> bool {
         let needed = needed - self.members.iter().map(|member| member.leaving()).sum();
         if needed == Bytes::ZERO {
-            return;
+            return true;
         }
         let others = self.members.iter().filter(|member| member.model() != model);
         let candidates: Vec<_> = others.filter_map(|member| member.candidate()).collect();
-        // Later and never both mean to wait: for residence, or for what is in use to be freed.
-        let Eviction::Now(victims) = eviction::choose(&candidates, needed, Instant::now(), MIN_RESIDENCE)
-        else {
-            return;
+        let victims = match eviction::choose(&candidates, needed, Instant::now(), MIN_RESIDENCE) {
+            Eviction::Now(victims) => victims,
+            Eviction::Later(_) => return true,
+            Eviction::Never => return false,
         };
         for member in &self.members {
             if victims.contains(member.model()) {
@@ -222,6 +239,7 @@ impl Supervisor {
                 member.evict();
             }
         }
+        true
     }
 
     async fn drain(&mut self, deadline: Deadline) -> DrainReport {

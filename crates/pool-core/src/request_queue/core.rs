@@ -235,6 +235,16 @@ impl<P> Core<P> {
             let left = Room { jobs: room.jobs - 1, tokens: room.tokens - tokens };
             pull.leased.extend(cut::fill(tokens, &numbers, left).into_iter().map(|index| candidates[index]));
         }
+        let mut least = [None; 4];
+        for job in &pull.leased {
+            if let Some(record) = self.jobs.get(job) {
+                let least: &mut Option<u64> = &mut least[record.class.index()];
+                *least = Some(least.map_or(record.place.tag, |tag| tag.min(record.place.tag)));
+            }
+        }
+        for (fair, tag) in self.books.fair.iter_mut().zip(least) {
+            tag.into_iter().for_each(|tag| fair.advance(tag));
+        }
         for job in &pull.leased {
             self.set_stage(*job, Stage::Leased);
         }
@@ -254,7 +264,7 @@ impl<P> Core<P> {
     /// A waiting job becomes at least this urgent.
     pub(crate) fn raise(&mut self, job: JobId, priority: Priority, now: Instant) {
         let Some(record) = self.jobs.get(&job) else { return };
-        if record.class < priority && matches!(record.stage, Stage::Raw | Stage::Ready) {
+        if record.class < priority && record.stage != Stage::Leased {
             self.change_class(job, priority, now);
         }
     }
@@ -298,7 +308,7 @@ impl<P> Core<P> {
         for class in [Priority::High, Priority::Normal, Priority::Low] {
             let Some(raised) = class.raised() else { continue };
             while let Some((since, job)) = self.books.ages[class.index()].first().copied() {
-                if since + self.ageing > now {
+                if since.checked_add(self.ageing).is_none_or(|at| at > now) {
                     break;
                 }
                 self.change_class(job, raised, now);
@@ -341,7 +351,7 @@ impl<P> Core<P> {
             fair.give_back(&record.principal);
         } else {
             if stage == Stage::Leased {
-                fair.serve(&record.principal, record.place.tag);
+                fair.serve(&record.principal);
             }
             books.exit(job, record);
         }

@@ -64,7 +64,7 @@ impl<M: Model> Lease<M> {
     pub(crate) async fn pull(&mut self, room: Room) -> Vec<Leased<M>> {
         let queue = Arc::clone(&self.queue);
         loop {
-            let arrival = queue.arrival();
+            let arrival = queue.arrival(self.held.is_empty());
             let leased = self.try_pull(room);
             if !leased.is_empty() {
                 return leased;

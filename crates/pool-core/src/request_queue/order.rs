@@ -1,8 +1,8 @@
 //! In which order waiting jobs are served: (priority class raised by age, start-time-fair tag, arrival).
 //!
 //! Start-time fair queueing after Goyal, Vin and Cheng, "Start-time Fair Queuing" (SIGCOMM 1996): a job's start tag is
-//! the later of the class's virtual time and its principal's last finish tag; virtual time is the start tag of the job
-//! last served. Each class shares by itself.
+//! the later of the class's virtual time and its principal's last finish tag; virtual time is the least start
+//! tag of the batch last served: a batch is filled by length, so it may hold jobs far down the line. Each class shares by itself.
 
 use std::collections::BTreeMap;
 
@@ -83,9 +83,13 @@ impl FairShare {
         start
     }
 
-    /// A job with this start tag is served. When it was the last, virtual time moves on to the end of all that was.
-    pub(crate) fn serve(&mut self, principal: &Principal, tag: u64) {
+    /// A batch is served of which this is the least start tag.
+    pub(crate) fn advance(&mut self, tag: u64) {
         self.virtual_time = self.virtual_time.max(tag);
+    }
+
+    /// A job is served. When it was the last, virtual time moves on to the end of all that was.
+    pub(crate) fn serve(&mut self, principal: &Principal) {
         if let Some(share) = self.shares.get_mut(principal) {
             share.waiting = share.waiting.saturating_sub(1);
             if share.waiting == 0 {

@@ -82,7 +82,8 @@ pub(crate) struct Queue<M: Model> {
     config: QueueConfig,
     preparation: Box<dyn Fn(Cost) -> Preparation + Send + Sync>,
     state: Mutex<State<M>>,
-    ready: Notify,
+    ready_idle: Notify,
+    ready_busy: Notify,
     raw: Notify,
     room: Notify,
     demand: Notify,
@@ -117,7 +118,8 @@ impl<M: Model> Queue<M> {
             }),
             config,
             preparation: Box::new(move |estimate| loader.preparation(estimate)),
-            ready: Notify::new(),
+            ready_idle: Notify::new(),
+            ready_busy: Notify::new(),
             raw: Notify::new(),
             room: Notify::new(),
             demand: Notify::new(),
@@ -198,6 +200,12 @@ impl<M: Model> Queue<M> {
             oldest_wait: state.core.oldest().map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             counts: Counts { refused: self.refused.load(Ordering::Relaxed), ..state.counts },
         }
+    }
+
+    /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
+    fn wake_worker(&self) {
+        self.ready_idle.notify_one();
+        self.ready_busy.notify_one();
     }
 
     fn overloaded(&self, why: Overload, retry_after: Duration) -> Error {

@@ -113,7 +113,9 @@ impl<M: Model> ActiveJobs<M> {
         let stalled: Vec<JobId> = self
             .jobs
             .values()
-            .filter(|active| active.stalled_since.is_some_and(|since| since + limit <= now))
+            .filter(|active| {
+                active.stalled_since.is_some_and(|since| since.checked_add(limit).is_some_and(|at| at <= now))
+            })
             .map(|active| active.job.id())
             .collect();
         stalled.into_iter().map(|job| (job, self.remove(job))).collect()
@@ -121,7 +123,11 @@ impl<M: Model> ActiveJobs<M> {
 
     /// When the next paused job will have stalled for so long.
     pub(super) fn next_stall(&self, limit: Duration) -> Option<Instant> {
-        self.jobs.values().filter_map(|active| active.stalled_since).min().map(|since| since + limit)
+        self.jobs
+            .values()
+            .filter_map(|active| active.stalled_since)
+            .min()
+            .and_then(|since| since.checked_add(limit))
     }
 
     /// Channels whose readers are waited for.

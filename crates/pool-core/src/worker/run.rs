@@ -317,8 +317,9 @@ impl<L: Loader> Worker<L> {
             if let Some(outcome) = outcome {
                 ends.push((job, outcome));
             } else if active.alone {
-                convicted = true;
+                // Without a fingerprint nothing can be refused, so the model answers for it.
                 if let Some(input) = active.job.fingerprint() {
+                    convicted = true;
                     self.queue.convict(input);
                 }
                 ends.push((job, Err(crashed())));

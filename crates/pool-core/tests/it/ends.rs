@@ -87,6 +87,9 @@ async fn a_deadline_that_passes_in_the_queue_expires_though_nobody_polls() {
     assert_eq!(world.group.stats().queue.counts.expired, 1);
     assert!(world.log.steps().is_empty());
     assert!(matches!(ticket.await.unwrap_err(), Error::DeadlineExceeded { .. }));
+    let start = Instant::now();
+    world.engine.drain(Duration::from_secs(60)).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "whoever waits for the queue to be empty was told");
 }
 
 #[tokio::test(start_paused = true)]

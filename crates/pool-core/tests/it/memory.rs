@@ -78,3 +78,21 @@ async fn a_further_worker_takes_only_what_is_free() {
     small.tokens = 2;
     assert_eq!(group.try_submit(small, JobOptions::default()).unwrap().await.unwrap(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_can_never_be_had_is_told_so_and_holds_up_nobody() {
+    let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(1_000));
+    let log = Arc::new(Log::default());
+    let mut loader = ScriptedLoader::new(&log);
+    loader.footprint = Footprint { weights: Bytes(500), working_set: Bytes(10) };
+    let mut config = GroupConfig::new("pinned");
+    config.workers = Workers { min: 1, max: 1 };
+    let _pinned = engine.add(config, loader).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (large, _) = model(&engine, "large", 600).await;
+    let (small, _) = model(&engine, "small", 200).await;
+    let waits = large.try_submit(ask(1), JobOptions::default()).unwrap();
+    assert_eq!(small.try_submit(ask(2), JobOptions::default()).unwrap().await.unwrap(), 2);
+    let error = waits.await.unwrap_err();
+    assert!(matches!(error, Error::LoadFailed { .. }) && error.to_string().contains("hold"), "{error}");
+}

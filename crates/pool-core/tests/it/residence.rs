@@ -92,3 +92,20 @@ async fn a_name_is_taken_once() {
     let again = world.engine.add(GroupConfig::new("scripted"), ScriptedLoader::new(&log)).await;
     assert!(matches!(again.unwrap_err(), Error::DuplicateModel { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_fails_while_it_is_evicted_shuts_the_door_for_its_backoff_only() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(100)),
+        |_| {},
+        |loader| loader.failures = vec!["no such file"].into(),
+    )
+    .await;
+    let waiting = world.submit(ask(1));
+    // In mid-load: the footprint has been read, the worker has begun.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    world.group.evict();
+    assert!(matches!(waiting.await.unwrap_err(), Error::LoadFailed { .. }));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.submit(ask(2)).await.unwrap(), 2);
+}

@@ -26,7 +26,11 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn ended(&mut self, ended: Result<TaskEnd, JoinError>) {
         match ended {
             Ok(TaskEnd::Worker(id, exit)) => {
-                self.hands.remove(&id);
+                let hand = self.hands.remove(&id);
+                if hand.is_some_and(|hand| !hand.loaded) && matches!(exit, Exit::Drained) {
+                    // Called off before it could show anything.
+                    self.breaker.on_abandoned(Instant::now());
+                }
                 self.worker_ended(id, exit);
             }
             Ok(TaskEnd::Preparer) => self.start_preparer(),
@@ -73,29 +77,30 @@ impl<L: Loader> GroupTask<L> {
         }
     }
 
-    /// A model could not be had: whoever waits for it hears why, and it rests.
+    /// A model could not be had: whoever waits for it hears why, and it rests. Where others of its workers serve, they go
+    /// on, and only a further one waits.
     pub(super) fn load_failed(&mut self, cause: SharedCause) {
         tracing::warn!(model = %self.shared.model(), error = %cause, "loading failed");
+        let now = Instant::now();
         self.metrics.load_failures.increment(1);
         self.shared.set_error(Some(cause.to_string()));
         self.shared.apply(GroupEvent::LoadFailed);
-        self.breaker.on_failure(Failure::Load, Instant::now(), jitter());
-        if self.serving() == 0 {
-            self.rest(|model, retry_after| Error::LoadFailed {
-                model,
-                cause: Arc::clone(&cause),
-                retry_after,
-            });
-        } else {
-            self.scale_again = Instant::now() + SCALE_PAUSE;
+        if self.serving() > 0 {
+            self.breaker.on_abandoned(now);
+            self.scale_again = now + SCALE_PAUSE;
+            return;
         }
+        self.breaker.on_failure(Failure::Load, now, jitter());
+        self.rest(|model, retry_after| Error::LoadFailed { model, cause: Arc::clone(&cause), retry_after });
     }
 
     pub(super) fn died(&mut self, message: &str, convicted: bool) {
         self.metrics.worker_deaths.increment(1);
         self.shared.set_error(Some(message.to_owned()));
-        if convicted {
-            // One input is to blame, not the model.
+        // One input is to blame, not the model; unless the model has done nothing right since the last conviction.
+        let completed = self.shared.queue.stats().counts.completed;
+        if convicted && self.completed_at_conviction != Some(completed) {
+            self.completed_at_conviction = Some(completed);
             self.breaker.on_conviction(Instant::now());
             self.start_again = Instant::now();
         } else {
@@ -133,6 +138,9 @@ impl<L: Loader> GroupTask<L> {
         self.draining = true;
         self.shared.queue.refuse(Some(Error::ShuttingDown));
         self.shared.queue.fail_all(&Error::ShuttingDown);
+        for reply in self.warm.drain(..) {
+            let _ = reply.send(Err(Error::ShuttingDown));
+        }
         self.shared.apply(GroupEvent::Close);
     }
 

@@ -5,15 +5,16 @@ use super::*;
 impl<L: Loader> GroupTask<L> {
     /// Brings the number of workers towards what it should be.
     pub(super) fn reconcile(&mut self, now: Instant) {
+        let rests = self.rests_for(now) > Duration::ZERO;
+        if !rests {
+            // By the clock, whatever state the group was in when it was sent to rest.
+            self.reopen();
+        }
         if self.shared.state() == GroupState::Broken {
-            if self.rests_for(now) > Duration::ZERO {
+            if rests {
                 return;
             }
             self.shared.apply(GroupEvent::BackoffEnded);
-            self.resting = None;
-            if !self.draining {
-                self.shared.queue.refuse(None);
-            }
         }
         if matches!(self.shared.state(), GroupState::Evicting | GroupState::Closed) {
             return;
@@ -73,19 +74,23 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let config = &self.shared.config;
         let state = self.shared.state();
-        let resting = (state == GroupState::Broken).then(|| now + self.rests_for(now));
+        let rests = state == GroupState::Broken || self.resting.is_some();
+        let resting = rests.then(|| now + self.rests_for(now));
         let idle = config
             .idle_evict_after
             .filter(|_| self.serving() > config.workers.min)
-            .map(|after| (self.shared.queue.last_active() + after).max(now + SCALE_INTERVAL));
+            .and_then(|after| self.shared.queue.last_active().checked_add(after))
+            .map(|at| at.max(now + SCALE_INTERVAL));
         let queue_active = self.saw_waiting;
         let scales = config.workers.max > 1 && self.serving() > 0;
         let scale = (scales && (queue_active || self.serving() > config.workers.min.max(1)))
             .then(|| now + SCALE_INTERVAL);
         let wanted = queue_active || !self.warm.is_empty() || self.serving() < config.workers.min;
-        let replace =
-            (wanted && self.serving() == 0 && self.bring_up.is_none() && state == GroupState::Absent)
-                .then_some(self.start_again);
+        let replace = (wanted
+            && self.serving() == 0
+            && self.bring_up.is_none()
+            && !matches!(state, GroupState::Evicting | GroupState::Broken | GroupState::Closed))
+        .then_some(self.start_again);
         [resting, idle, scale, replace].into_iter().flatten().min()
     }
 

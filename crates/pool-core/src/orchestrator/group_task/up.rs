@@ -25,7 +25,7 @@ impl<L: Loader> GroupTask<L> {
             };
             let mut both = if first {
                 let (reply, answer) = oneshot::channel();
-                let request = MemoryRequest { model, bytes: needed, reply };
+                let request = MemoryRequest { model, bytes: needed, asked: Instant::now(), reply };
                 memory.send(request).await.map_err(|_| NotBroughtUp::ShuttingDown)?;
                 match answer.await {
                     Ok(Ok(reservation)) => reservation,
@@ -46,7 +46,10 @@ impl<L: Loader> GroupTask<L> {
             Ok(memory) => memory,
             Err(NotBroughtUp::Failed(cause)) => return self.load_failed(cause),
             Err(NotBroughtUp::NotNow) => {
-                self.scale_again = Instant::now() + SCALE_PAUSE;
+                let now = Instant::now();
+                self.scale_again = now + SCALE_PAUSE;
+                self.breaker.on_abandoned(now);
+                self.settle_empty();
                 return;
             }
             Err(NotBroughtUp::ShuttingDown) => return self.going_down(),
@@ -80,14 +83,25 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn came_up(&mut self, worker: WorkerId) {
         if let Some(hand) = self.hands.get_mut(&worker) {
             hand.loaded = true;
+            let draining = hand.draining;
             self.metrics.loads.increment(1);
             self.breaker.on_success(Instant::now());
             self.shared.apply(GroupEvent::Loaded);
             self.shared.set_error(None);
-            for reply in self.warm.drain(..) {
-                let _ = reply.send(Ok(()));
+            if !draining {
+                self.reopen();
+                for reply in self.warm.drain(..) {
+                    let _ = reply.send(Ok(()));
+                }
             }
             self.publish();
+        }
+    }
+
+    /// Whoever comes is let in again.
+    pub(super) fn reopen(&mut self) {
+        if self.resting.take().is_some() && !self.draining {
+            self.shared.queue.refuse(None);
         }
     }
 

@@ -26,14 +26,18 @@ impl<M: Model> Queue<M> {
             Err(_) => {
                 let retry_after = Duration::from_secs(1);
                 let error = self.overloaded(Overload::Memory, retry_after);
-                self.count_refused(requests.len());
+                if heed_time {
+                    self.count_refused(requests.len());
+                }
                 return Err((error, requests));
             }
         };
         let mut state = lock(&self.state);
         if let Err(error) = self.admit(&mut state, &parcels, total, options, heed_time, now) {
             drop(state);
-            self.count_refused(requests.len());
+            if heed_time {
+                self.count_refused(requests.len());
+            }
             return Err((error, requests));
         }
         let mut accepted = Vec::with_capacity(requests.len());
@@ -104,7 +108,7 @@ impl<M: Model> Queue<M> {
         }
         if any_ready {
             // One worker wakes; it wakes the next if it leaves something.
-            self.ready.notify_one();
+            self.wake_worker();
         }
         if demanded {
             self.demand.notify_one();
@@ -124,6 +128,8 @@ impl<M: Model> Queue<M> {
         events: Option<usize>,
     ) -> Result<Accepted<M>, Error> {
         let mut requests = vec![request];
+        // Whether this caller was told of room that it has not used.
+        let mut told = false;
         loop {
             let room = self.room.notified();
             // Before the attempt, so that memory freed after it goes unnoticed by nobody.
@@ -138,9 +144,19 @@ impl<M: Model> Queue<M> {
                     requests = back;
                     error
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, _)) => {
+                    self.count_refused(1);
+                    if told {
+                        self.room.notify_one();
+                    }
+                    return Err(error);
+                }
             };
             let memory = matches!(&error, Error::Overloaded { why: Overload::Memory, .. });
+            if memory && std::mem::take(&mut told) {
+                // Memory is what this one waits for; the room is another's.
+                self.room.notify_one();
+            }
             let expired = async {
                 match options.deadline.instant() {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -149,9 +165,12 @@ impl<M: Model> Queue<M> {
             };
             tokio::select! {
                 biased;
-                () = room => {}
+                () = room, if !memory => told = true,
                 () = freed, if memory => {}
-                () = expired => return Err(self.deadline_exceeded()),
+                () = expired => {
+                    self.count_refused(1);
+                    return Err(self.deadline_exceeded());
+                }
             }
         }
     }

@@ -27,19 +27,27 @@ impl<M: Model> Queue<M> {
             }
         }
         let more = state.core.has_ready();
+        let empty = state.core.len() == 0;
         drop(state);
         drop(gone);
-        self.send(replies);
+        if !replies.is_empty() {
+            self.send(replies);
+            self.room.notify_one();
+            if empty {
+                self.empty.notify_waiters();
+            }
+        }
         if more && !leased.is_empty() {
             // Another worker may be idle.
-            self.ready.notify_one();
+            self.wake_worker();
         }
         leased
     }
 
-    /// Resolves when a job may have become ready since it was created.
-    pub(in crate::request_queue) fn arrival(&self) -> impl Future<Output = ()> + '_ {
-        self.ready.notified()
+    /// Resolves when a job may have become ready since it was created. Idle workers and those that hold jobs wait apart:
+    /// what the one cannot take the other may.
+    pub(in crate::request_queue) fn arrival(&self, idle: bool) -> impl Future<Output = ()> + '_ {
+        if idle { self.ready_idle.notified() } else { self.ready_busy.notified() }
     }
 
     /// Puts leased jobs back to where they stood.
@@ -53,13 +61,13 @@ impl<M: Model> Queue<M> {
         }
         let demanded = std::mem::take(&mut state.demand_armed);
         drop(state);
-        self.ready.notify_one();
+        self.wake_worker();
         if demanded {
             self.demand.notify_one();
         }
     }
 
-    /// Whether this job has not ended.
+    /// Keeps the items of jobs that have not ended; the others' ids come back.
     pub(in crate::request_queue) fn retain_live<T>(&self, items: &mut FxHashMap<JobId, T>) -> Vec<JobId> {
         let state = lock(&self.state);
         let gone: Vec<JobId> = items.keys().copied().filter(|job| !state.core.contains(*job)).collect();
