@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Cost, ModelId};
+use crate::types::{Bytes, Cost, ModelId, Tokens};
 
 /// A cause that many waiters can share.
 pub(crate) type SharedCause = Arc<dyn std::error::Error + Send + Sync + 'static>;
@@ -27,16 +27,12 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The request can never be served as it is: it is larger than the queue's whole limit.
-    #[error(
-        "request is too large for model {model}: it needs {cost}, the queue takes at most {limit}; send less at once"
-    )]
+    #[error("request is too large for model {model}: {why}; send less at once")]
     TooLarge {
         /// The model asked for.
         model: ModelId,
-        /// What the request would cost.
-        cost: Cost,
-        /// What the queue takes in all.
-        limit: Cost,
+        /// Which of the queue's whole limits it exceeds, and by how much.
+        why: Excess,
     },
     /// The model cannot take this input; the message says why. Sending it again will not help.
     #[error("{message}")]
@@ -135,6 +131,43 @@ impl Error {
             | Self::LoadFailed { retry_after, .. }
             | Self::Unavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
+        }
+    }
+}
+
+/// Which of a queue's whole limits a request exceeds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Excess {
+    /// A list of more jobs than the queue holds.
+    Jobs {
+        /// Jobs in the list.
+        jobs: usize,
+        /// What the queue holds in all.
+        limit: usize,
+    },
+    /// It asks to compute more than the queue holds.
+    Tokens {
+        /// What it asks, by estimate.
+        tokens: Tokens,
+        /// What the queue holds in all.
+        limit: Tokens,
+    },
+    /// Its input is larger than the queue holds.
+    Bytes {
+        /// The input's size.
+        bytes: Bytes,
+        /// What the queue holds in all.
+        limit: Bytes,
+    },
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jobs { jobs, limit } => write!(f, "it has {jobs} inputs, the queue takes at most {limit}"),
+            Self::Tokens { tokens, limit } => write!(f, "it needs {tokens}, the queue takes at most {limit}"),
+            Self::Bytes { bytes, limit } => write!(f, "it has {bytes}, the queue takes at most {limit}"),
         }
     }
 }

@@ -76,7 +76,7 @@ pub mod types;
 mod worker;
 pub mod worker_state;
 
-pub use error::{Error, Overload};
+pub use error::{Error, Excess, Overload};
 pub use model::{
     Footprint, JobView, LoadError, Loader, Model, ModelError, Preparation, Prepared, Room, Step, StepError,
 };

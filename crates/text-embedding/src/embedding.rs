@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use pool_core::compute::Claim;
 use pool_core::{DrainReport, Engine, Group, Ticket};
 
 use crate::call::{CallOptions, Embed, EmbedAll, EmbedStream, Input, PromptChoice};
 use crate::error::Error;
 use crate::info::ModelInfo;
-use crate::load::{IntoSource, Load};
+use crate::load::{IntoSource, Load, lane_error};
 use crate::model::{EmbedRequest, EmbeddingModel};
 use crate::rerank::Rerank;
+
+/// Lists of more bytes are gone through in a lane: it would take a runtime thread too long.
+const HEAVY: usize = 64 << 10;
 
 /// A vector that stands for an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,14 +153,24 @@ impl TextEmbedding {
                 info.model, info.full_dimensions
             )));
         }
-        Ok(EmbedRequest {
-            input,
-            prompt,
-            truncation: options.truncation,
-            dimensions: options.dimensions.unwrap_or(info.dimensions),
-            cut: options.dimensions.is_some(),
-            max_tokens: info.max_tokens,
-        })
+        let dimensions = (options.dimensions.unwrap_or(info.dimensions), options.dimensions.is_some());
+        Ok(EmbedRequest::new(input, prompt, options.truncation, dimensions, info.max_tokens))
+    }
+
+    /// Checks a list's calls against the model: where they are long, in a lane, since each input is hashed.
+    pub(crate) async fn requests(
+        &self,
+        inputs: Vec<Input>,
+        options: &CallOptions,
+    ) -> Result<Vec<EmbedRequest>, Error> {
+        if inputs.iter().map(Input::bytes).sum::<usize>() <= HEAVY {
+            return inputs.into_iter().map(|input| self.request(input, options)).collect();
+        }
+        let model = self.group().model().clone();
+        let (pool, options) = (self.clone(), options.clone());
+        let check = move || inputs.into_iter().map(|input| pool.request(input, &options)).collect();
+        let checked = self.engine().lanes().prepare(&Claim::new(model.clone()), check).await;
+        checked.map_err(|error| lane_error(model, error))?
     }
 
     pub(crate) async fn submit(

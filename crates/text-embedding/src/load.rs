@@ -295,7 +295,7 @@ impl sealed::Parts {
 }
 
 /// The reading of a checkpoint panicked, or the runtime is going down.
-fn lane_error(model: ModelId, error: ComputeError) -> Error {
+pub(crate) fn lane_error(model: ModelId, error: ComputeError) -> Error {
     Error::Pool(match error {
         ComputeError::Gone => pool_core::Error::ShuttingDown,
         error => pool_core::Error::LoadFailed { model, cause: Arc::new(error), retry_after: Duration::ZERO },

@@ -46,6 +46,8 @@ pub(super) struct ServeArgs {
 /// However little there is to finish, new work is refused for so long: clients that were connecting hear a 503 then, and
 /// not the end of the connection.
 const REFUSING: Duration = Duration::from_millis(300);
+/// A signal that follows another so soon is the same one: supervisors and terminals signal a process and its group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 /// Answers that are written when the drain ends get so long to reach their clients.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -98,11 +100,20 @@ pub(super) async fn run(arguments: ServeArgs, log_format: Option<LogFormat>) -> 
         signal = signals.next() => signal,
     };
     tracing::info!(signal, within = ?server.drain_timeout.0, "draining: new work is refused, what was accepted finishes");
+    let told = Instant::now();
+    let insisted = async {
+        loop {
+            let signal = signals.next().await;
+            if told.elapsed() >= SAME_SIGNAL {
+                return signal;
+            }
+        }
+    };
     tokio::select! {
         // The listener goes on, so that who comes now hears why there is no answer.
         () = &mut accepting => {}
         () = drain(&app, server.drain_timeout.0) => {}
-        signal = signals.next() => {
+        signal = insisted => {
             tracing::warn!(signal, "ending at once, without waiting for what was accepted");
             std::process::exit(FAILED);
         }

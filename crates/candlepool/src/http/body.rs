@@ -65,6 +65,10 @@ impl WholeBody {
                 let more = (bytes.len() + data.len() - reserved).max(PIECE);
                 reservation.try_grow(Size(more as u64)).map_err(no_memory)?;
             }
+            if bytes.len() + data.len() > bytes.capacity() {
+                // A first piece has come, so the rest is meant. Growing step by step would copy megabytes at once.
+                bytes.reserve_exact(announced.unwrap_or(0).saturating_sub(bytes.len()));
+            }
             bytes.extend_from_slice(data);
         }
         Ok(Self { bytes, _reservation: reservation })

@@ -108,7 +108,12 @@ pub(super) async fn embeddings(
     let dimensions = dimensions(&pool, request.dimensions)?;
     let Inputs(inputs) = request.input;
     let call = pool.embed_all(inputs).priority(terms.priority).deadline(terms.deadline);
-    let call = call.principal(terms.caller.principal(request.user.as_deref())).dimensions(dimensions);
+    let call = call.principal(terms.caller.principal(request.user.as_deref()));
+    let call = match request.dimensions {
+        Some(_) => call.dimensions(dimensions),
+        // As the model itself says, which may cut without renormalising.
+        None => call,
+    };
     let embeddings = call.await.map_err(|error| ApiError::of_pool(&error, "input"))?;
     let tokens = embeddings.iter().map(|embedding| embedding.tokens).sum();
     let bytes = embeddings.len() * dimensions * BYTES_A_NUMBER;
@@ -179,6 +184,9 @@ impl<'de> Visitor<'de> for InputsVisitor {
         let mixed = || de::Error::custom(format!("a list of different things; input is {FORMS}"));
         let (mut inputs, mut ids) = (Vec::<Input>::new(), Vec::new());
         while let Some(entry) = list.next_element::<Entry>()? {
+            if inputs.len() == json::LONGEST_LIST {
+                return Err(json::too_long("input"));
+            }
             match entry {
                 Entry::Id(id) if inputs.is_empty() => ids.push(id),
                 Entry::Input(input) if ids.is_empty() => {

@@ -1,8 +1,11 @@
 //! JSON in: parsed off the runtime's threads where it is long, and told apart by what is wrong with it.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use pool_core::ModelId;
 use pool_core::compute::Claim;
-use serde::de::DeserializeOwned;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::error::Category;
 
 use super::AppState;
@@ -11,6 +14,44 @@ use super::errors::ApiError;
 
 /// Longer JSON, read or written, goes through a compute lane: it would hold up everybody else on this thread.
 pub(super) const HEAVY: usize = 64 << 10;
+
+/// More entries than any queue takes by default sixteen times over. A list that is longer is refused while it is read: its
+/// entries, each small, would take many times the memory of the body.
+pub(super) const LONGEST_LIST: usize = 65_536;
+
+/// Says that a list has more entries than that.
+pub(super) fn too_long<E: de::Error>(name: &str) -> E {
+    E::custom(format!("{name} has more than {LONGEST_LIST} entries; send fewer at once"))
+}
+
+/// Reads a list that is not too long.
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    name: &'static str,
+) -> Result<Vec<T>, D::Error> {
+    struct List<T>(&'static str, PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == LONGEST_LIST {
+                    return Err(too_long(self.0));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(List(name, PhantomData))
+}
 
 /// On whose account the server's own work goes in the lanes.
 pub(super) fn claim() -> Claim {

@@ -24,6 +24,7 @@ use crate::served::Served;
 struct RerankRequest {
     model: String,
     query: String,
+    #[serde(deserialize_with = "documents")]
     documents: Vec<Document>,
     #[serde(default)]
     top_n: Option<std::num::NonZeroU32>,
@@ -62,6 +63,10 @@ struct ReturnedDocument {
 
 fn write_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
+}
+
+fn documents<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Document>, D::Error> {
+    json::list(deserializer, "documents")
 }
 
 /// A result without its document takes about so many bytes.

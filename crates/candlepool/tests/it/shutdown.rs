@@ -124,6 +124,10 @@ async fn a_second_signal_ends_it_at_once() {
     while server.get("/ready").await.status == 200 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    // The same signal to a process and its group arrives twice, and means one thing.
+    server.signal("TERM").await;
+    assert_eq!(server.get("/ready").await.status, 503, "the drain goes on");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     server.signal("TERM").await;
     assert_eq!(ended(&mut server).await, Some(1));
 }

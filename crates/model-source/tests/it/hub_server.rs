@@ -158,9 +158,8 @@ async fn answer_hub(
 ) -> Answer {
     remember(&shared, &method, &uri, &headers, false);
     let path = uri.path().trim_start_matches('/').to_owned();
-    if let Some((name, revision)) = path
-        .strip_prefix("api/models/")
-        .and_then(|rest| rest.split_once("/tree/"))
+    if let Some((name, revision)) =
+        path.strip_prefix("api/models/").and_then(|rest| rest.split_once("/tree/"))
     {
         return tree(&shared, name, revision, &headers);
     }
@@ -316,7 +315,8 @@ fn tree(shared: &Mutex<Shared>, name: &str, revision: &str, headers: &HeaderMap)
         Err(refusal) => return *refusal,
     };
     let entry = |(file, content): (&String, &Bytes)| {
-        let mut entry = json!({ "type": "file", "path": file, "size": content.len(), "oid": etag(file, content) });
+        let mut entry =
+            json!({ "type": "file", "path": file, "size": content.len(), "oid": etag(file, content) });
         if is_large(file) {
             entry["oid"] = json!("ffffffffffffffffffffffffffffffffffffffff");
             entry["lfs"] = json!({ "oid": etag(file, content), "size": content.len(), "pointerSize": 134 });

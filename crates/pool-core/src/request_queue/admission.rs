@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Overload;
+use crate::error::{Excess, Overload};
 use crate::types::{Bytes, Cost, Tokens};
 
 /// How much a queue holds. Jobs count from acceptance to their end, so leased ones count too.
@@ -54,7 +54,7 @@ pub(crate) struct Newcomer {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Refusal {
     /// It would not even fit into an empty queue.
-    TooLarge,
+    TooLarge(Excess),
     /// Not now.
     Overloaded { why: Overload, retry_after: Duration },
 }
@@ -66,8 +66,8 @@ const RETRY_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration:
 
 /// Decides on a newcomer. An unmeasured model never refuses on time.
 pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> Result<(), Refusal> {
-    if new.jobs > limits.jobs || !new.cost.fits(&limits.cost) {
-        return Err(Refusal::TooLarge);
+    if let Some(excess) = excess(limits, new) {
+        return Err(Refusal::TooLarge(excess));
     }
     let total = held.cost + new.cost;
     if held.jobs + new.jobs > limits.jobs {
@@ -104,6 +104,20 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
             // Once what is ahead has been computed, waiting longer does not help.
             retry_after: in_range(expected.saturating_sub(allowed).min(wait)),
         }),
+    }
+}
+
+/// What would not fit into an empty queue.
+fn excess(limits: &QueueLimits, new: &Newcomer) -> Option<Excess> {
+    let (Cost { tokens, bytes }, limit) = (new.cost, limits.cost);
+    if new.jobs > limits.jobs {
+        Some(Excess::Jobs { jobs: new.jobs, limit: limits.jobs })
+    } else if tokens > limit.tokens {
+        Some(Excess::Tokens { tokens, limit: limit.tokens })
+    } else if bytes > limit.bytes {
+        Some(Excess::Bytes { bytes, limit: limit.bytes })
+    } else {
+        None
     }
 }
 

@@ -41,8 +41,7 @@ impl IntoFuture for EmbedAll {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let request = |input| self.pool.request(input, &self.options);
-            let requests = self.inputs.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
+            let requests = self.pool.requests(self.inputs, &self.options).await?;
             let tickets = self.pool.submit_all(requests, &self.options).await?;
             crate::embedding::in_order(tickets).await
         })

@@ -31,6 +31,8 @@ pub struct EmbedRequest {
     /// Whether the caller asked for those dimensions.
     pub(crate) cut: bool,
     pub(crate) max_tokens: Option<usize>,
+    /// Found where the request was made, so that a long list can be hashed in a lane.
+    fingerprint: Option<Fingerprint>,
 }
 
 /// An embedding model as the engine sees it. Its jobs are done after one step.
@@ -88,6 +90,26 @@ impl Loader for EmbeddingLoader {
 }
 
 impl EmbedRequest {
+    /// A request for an input's vector of so many dimensions, asked for by the caller (`cut`) or not.
+    pub(crate) fn new(
+        input: Input,
+        prompt: Option<Arc<str>>,
+        truncation: Truncation,
+        (dimensions, cut): (usize, bool),
+        max_tokens: Option<usize>,
+    ) -> Self {
+        let mut request = Self { input, prompt, truncation, dimensions, cut, max_tokens, fingerprint: None };
+        if request.bytes() <= LONGEST_COMPARED {
+            let mut fingerprint = Fingerprinter::new();
+            fingerprint.add(&request.input);
+            fingerprint.add(&request.prompt);
+            fingerprint.add(&request.truncation);
+            fingerprint.add(&(request.dimensions, request.cut));
+            request.fingerprint = Some(fingerprint.finish());
+        }
+        request
+    }
+
     fn bytes(&self) -> usize {
         self.input.bytes() + self.prompt.as_ref().map_or(0, |prompt| prompt.len())
     }
@@ -104,15 +126,7 @@ impl Model for EmbeddingModel {
     }
 
     fn fingerprint(request: &EmbedRequest) -> Option<Fingerprint> {
-        if request.bytes() > LONGEST_COMPARED {
-            return None;
-        }
-        let mut fingerprint = Fingerprinter::new();
-        fingerprint.add(&request.input);
-        fingerprint.add(&request.prompt);
-        fingerprint.add(&request.truncation);
-        fingerprint.add(&(request.dimensions, request.cut));
-        Some(fingerprint.finish())
+        request.fingerprint
     }
 
     fn room(&self) -> Room {

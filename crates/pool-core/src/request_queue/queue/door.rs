@@ -212,9 +212,7 @@ impl<M: Model> Queue<M> {
         }
         let newcomer = Newcomer { jobs: parcels.len(), cost: total, allowed };
         admission::admit(&limits, &held, &newcomer).map_err(|refusal| match refusal {
-            Refusal::TooLarge => {
-                Error::TooLarge { model: self.config.model.clone(), cost: total, limit: limits.cost }
-            }
+            Refusal::TooLarge(why) => Error::TooLarge { model: self.config.model.clone(), why },
             Refusal::Overloaded { why, retry_after } => self.overloaded(why, retry_after),
         })
     }

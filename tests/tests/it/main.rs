@@ -1,0 +1,19 @@
+//! Whole-system tests through the public face.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod bad_input;
+mod binary;
+mod connection;
+mod hub;
+#[path = "../../../crates/model-source/tests/it/hub_server.rs"]
+#[allow(dead_code, reason = "its own crate's tests ask more of it")]
+mod hub_server;
+#[cfg(unix)]
+mod load;
+mod models;
+mod openai_client;
+mod python;
+mod random;
+mod server;
+mod turns;
