@@ -29,7 +29,7 @@ const LANES: usize = 4;
 const REQUESTS: usize = 5_000;
 /// So many are in flight when the server is told to end, at least.
 const IN_FLIGHT: u64 = 200;
-/// What a round may take before it is said to hang. Some 30 s are usual on two cores.
+/// What a round may take before it is said to hang. About a minute is usual on two cores.
 const ROUND: Duration = Duration::from_secs(240);
 
 /// What every client of a round sees.

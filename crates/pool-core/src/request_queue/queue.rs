@@ -203,7 +203,7 @@ impl<M: Model> Queue<M> {
     }
 
     /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
-    fn wake_worker(&self) {
+    fn wake_one(&self) {
         self.ready_idle.notify_one();
         self.ready_busy.notify_one();
     }

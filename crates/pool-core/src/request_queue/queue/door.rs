@@ -108,7 +108,7 @@ impl<M: Model> Queue<M> {
         }
         if any_ready {
             // One worker wakes; it wakes the next if it leaves something.
-            self.wake_worker();
+            self.wake_one();
         }
         if demanded {
             self.demand.notify_one();

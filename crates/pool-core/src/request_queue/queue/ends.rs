@@ -39,7 +39,7 @@ impl<M: Model> Queue<M> {
         }
         if more && !leased.is_empty() {
             // Another worker may be idle.
-            self.wake_worker();
+            self.wake_one();
         }
         leased
     }
@@ -61,7 +61,7 @@ impl<M: Model> Queue<M> {
         }
         let demanded = std::mem::take(&mut state.demand_armed);
         drop(state);
-        self.wake_worker();
+        self.wake_one();
         if demanded {
             self.demand.notify_one();
         }

@@ -61,7 +61,7 @@ impl<M: Model> Preparing<M> {
             queue.settle(failed, None);
         }
         if ready > 0 {
-            queue.wake_worker();
+            queue.wake_one();
         }
     }
 }
