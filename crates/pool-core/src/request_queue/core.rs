@@ -132,11 +132,11 @@ impl<P> Core<P> {
         Some(record)
     }
 
-    /// Takes every job out.
-    pub(crate) fn remove_all(&mut self) -> Vec<Record<P>> {
+    /// Every job, the first accepted first.
+    pub(crate) fn jobs(&self) -> Vec<JobId> {
         let mut all: Vec<JobId> = self.jobs.keys().copied().collect();
         all.sort_unstable();
-        all.into_iter().filter_map(|job| self.remove(job)).collect()
+        all
     }
 
     pub(crate) fn get_mut(&mut self, job: JobId) -> Option<&mut Record<P>> {

@@ -80,13 +80,9 @@ impl<M: Model> Lease<M> {
 
     /// Ends jobs held.
     pub(crate) fn settle(&mut self, ends: Vec<(JobId, Result<M::Output, Error>)>) {
-        if ends.is_empty() {
-            return;
+        if !ends.is_empty() {
+            self.end(ends, None);
         }
-        for (job, _) in &ends {
-            self.held.remove(job);
-        }
-        self.queue.settle(ends, None);
     }
 
     /// Ends jobs after a step, and tells how long it took to compute so many tokens.
@@ -96,10 +92,14 @@ impl<M: Model> Lease<M> {
         tokens: Tokens,
         elapsed: Duration,
     ) {
+        self.end(ends, Some((tokens, elapsed)));
+    }
+
+    fn end(&mut self, ends: Vec<(JobId, Result<M::Output, Error>)>, step: Option<(Tokens, Duration)>) {
         for (job, _) in &ends {
             self.held.remove(job);
         }
-        self.queue.settle(ends, Some((tokens, elapsed)));
+        self.queue.settle(ends, step);
     }
 
     /// Gives jobs back for another worker to run, each by itself.

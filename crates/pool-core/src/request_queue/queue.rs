@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::admission::{self, Newcomer, Occupancy, QueueLimits, Rate, Refusal};
-use super::conviction::{Convictions, SENTENCE};
+use super::conviction::Convictions;
 use super::core::{Arrival, Core, Record};
 use super::{Counts, Job, JobOptions, Leased, QueueStats};
 use crate::error::{Error, Overload};
@@ -141,9 +141,8 @@ impl<M: Model> Queue<M> {
     }
 
     /// Refuses this input for a while.
-    pub(crate) fn convict(&self, input: Fingerprint) -> Duration {
+    pub(crate) fn convict(&self, input: Fingerprint) {
         lock(&self.state).convictions.convict(input, Instant::now());
-        SENTENCE
     }
 
     /// How many workers compute: the measured rate is one worker's.

@@ -30,13 +30,7 @@ impl<M: Model> Queue<M> {
         let empty = state.core.len() == 0;
         drop(state);
         drop(gone);
-        if !replies.is_empty() {
-            self.send(replies);
-            self.room.notify_one();
-            if empty {
-                self.empty.notify_waiters();
-            }
-        }
+        self.answer(replies, empty);
         if more && !leased.is_empty() {
             // Another worker may be idle.
             self.wake_one();
@@ -98,14 +92,7 @@ impl<M: Model> Queue<M> {
         let empty = state.core.len() == 0;
         drop(state);
         drop(gone);
-        let freed = !replies.is_empty();
-        self.send(replies);
-        if freed {
-            self.room.notify_one();
-        }
-        if empty {
-            self.empty.notify_waiters();
-        }
+        self.answer(replies, empty);
     }
 
     /// Ends one job under the lock; what must be dropped outside of it comes back.
@@ -143,32 +130,43 @@ impl<M: Model> Queue<M> {
         Some(record)
     }
 
-    /// A send fails only where the ticket was dropped a moment ago; its job has ended all the same.
-    pub(super) fn send(&self, replies: Replies<M::Output>) {
-        for (reply, end) in replies {
-            let _ = reply.send(end);
+    /// Answers those whose jobs have ended, outside of the lock, and wakes who waited for that.
+    fn answer(&self, replies: Replies<M::Output>, empty: bool) {
+        if replies.is_empty() {
+            return;
+        }
+        send(replies);
+        self.vacated(empty);
+    }
+
+    /// There is room for one more, and maybe nothing left at all.
+    fn vacated(&self, empty: bool) {
+        self.room.notify_one();
+        if empty {
+            self.empty.notify_waiters();
         }
     }
 
     /// Ends every job with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
         let mut replies = Replies::new();
+        let mut gone = Vec::new();
         let mut state = lock(&self.state);
-        let mut records = state.core.remove_all();
-        state.joins.clear();
-        for record in &mut records {
-            record.payload.job.abandon();
-            let waiters = std::mem::take(&mut record.payload.waiters);
-            state.outstanding -= waiters.len();
-            state.counts.failed += waiters.len() as u64;
-            self.metrics.ended::<()>(&Err(error.clone()), waiters.len() as u64);
-            replies.extend(waiters.into_iter().map(|waiter| (waiter.reply, Err(error.clone()))));
+        for job in state.core.jobs() {
+            gone.extend(self.end(&mut state, job, Err(error.clone()), &mut replies));
         }
         drop(state);
-        drop(records);
-        self.send(replies);
+        drop(gone);
+        send(replies);
         self.room.notify_waiters();
         self.empty.notify_waiters();
+    }
+}
+
+/// A send fails only where the ticket was dropped a moment ago; its job has ended all the same.
+fn send<T>(replies: Replies<T>) {
+    for (reply, end) in replies {
+        let _ = reply.send(end);
     }
 }
 
@@ -193,10 +191,7 @@ impl<M: Model> Desk for Queue<M> {
         let empty = state.core.len() == 0;
         drop(state);
         drop((waiter, record));
-        self.room.notify_one();
-        if empty {
-            self.empty.notify_waiters();
-        }
+        self.vacated(empty);
         Some(end)
     }
 }
