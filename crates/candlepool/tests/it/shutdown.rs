@@ -89,10 +89,10 @@ async fn an_idle_server_ends_at_once_with_a_report() {
     assert_eq!(ended(&mut server).await, Some(0));
 }
 
-#[tokio::test]
-async fn the_drains_deadline_ends_a_request_that_does_not_come_to_its_end() {
+/// A server that has the beginning of a request whose rest never comes.
+async fn with_a_stuck_request(drain_timeout: &str) -> (Server, impl Sized) {
     let tiny = format!("tiny=text-embedding:{}", checkpoint("pool-mean").display());
-    let mut server = Server::start(&["--model", &tiny, "--drain-timeout", "200ms"]).await;
+    let server = Server::start(&["--model", &tiny, "--drain-timeout", drain_timeout]).await;
     let mut stuck = server.connect().await;
     stuck
         .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{")
@@ -102,6 +102,12 @@ async fn the_drains_deadline_ends_a_request_that_does_not_come_to_its_end() {
     while !server.get("/metrics").await.body.contains("candlepool_http_requests_in_flight 2") {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    (server, stuck)
+}
+
+#[tokio::test]
+async fn the_drains_deadline_ends_a_request_that_does_not_come_to_its_end() {
+    let (mut server, _stuck) = with_a_stuck_request("200ms").await;
     server.signal("TERM").await;
     let report = server.report().await;
     assert_eq!(report["accepted"], 0);
@@ -110,16 +116,7 @@ async fn the_drains_deadline_ends_a_request_that_does_not_come_to_its_end() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let tiny = format!("tiny=text-embedding:{}", checkpoint("pool-mean").display());
-    let mut server = Server::start(&["--model", &tiny, "--drain-timeout", "1h"]).await;
-    let mut stuck = server.connect().await;
-    stuck
-        .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{")
-        .await
-        .unwrap();
-    while !server.get("/metrics").await.body.contains("candlepool_http_requests_in_flight 2") {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let (mut server, _stuck) = with_a_stuck_request("1h").await;
     server.signal("TERM").await;
     while server.get("/ready").await.status == 200 {
         tokio::time::sleep(Duration::from_millis(1)).await;
