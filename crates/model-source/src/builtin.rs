@@ -42,7 +42,7 @@ fn files(source: Source, model: &'static BuiltinModel, wanted: &Wanted) -> Resul
                 folders.extend(wanted::subfolders(manifest, &file.read()?, file.label())?);
             }
         }
-        let found = wanted::weights(&names, &folders, None, &place, str::to_owned)?;
+        let found = wanted::weights(&names, &folders, None, &wanted.modality, &place, str::to_owned)?;
         found.into_iter().map(str::to_owned).collect()
     } else {
         Vec::new()

@@ -304,6 +304,18 @@ impl SourceError {
         Self::CacheUnwritable { path: path.to_owned(), source }
     }
 
+    /// Why it failed, without what to do about it: for whoever does that already.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Truncated { reason, .. } | Self::Damaged { reason, .. } | Self::Network { reason, .. } => {
+                reason.clone()
+            }
+            Self::HubAnswer { url, answer } => format!("{url} answered {answer}"),
+            Self::RateLimited { endpoint, .. } => format!("{endpoint} limits the rate of requests (429)"),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether trying the same again later may succeed: the network or the hub failed, not the request.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -315,5 +327,22 @@ impl SourceError {
                 | Self::Truncated { .. }
                 | Self::Damaged { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_gives_no_advice() {
+        let reason = || "the connection was closed".to_owned();
+        let (repo, file) = ("o/n".to_owned(), "f".to_owned());
+        let truncated = SourceError::Truncated { repo, file, received: 1, expected: 2, reason: reason() };
+        assert!(truncated.to_string().ends_with("run it again to resume"));
+        assert_eq!(truncated.reason(), reason());
+        let endpoint = "http://hub".to_owned();
+        let limited = SourceError::RateLimited { endpoint, retry_after: None };
+        assert_eq!(limited.reason(), "http://hub limits the rate of requests (429)");
     }
 }

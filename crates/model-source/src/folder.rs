@@ -17,7 +17,7 @@ pub(crate) async fn resolve_folder(folder: &Path, wanted: &Wanted) -> Result<Mod
     if !metadata.is_dir() {
         return Err(SourceError::InvalidFile {
             file: folder.display().to_string(),
-            reason: "is neither a folder nor a .gguf or .safetensors file".to_owned(),
+            reason: "is neither a folder nor a .safetensors file".to_owned(),
         });
     }
     resolve(Source::Folder(folder.to_owned()), folder, None, wanted).await
@@ -66,8 +66,11 @@ async fn resolve(
     }
     names.sort();
     let example = |name: &str| folder.join(name).display().to_string();
-    let weights =
-        if wanted.weights { wanted::weights(&names, &folders, file, &place, example)? } else { Vec::new() };
+    let weights = if wanted.weights {
+        wanted::weights(&names, &folders, file, &wanted.modality, &place, example)?
+    } else {
+        Vec::new()
+    };
     let mut files = BTreeMap::new();
     let mut fingerprint = Sha256::new();
     let mut chosen = wanted::small_files(&names, &folders);

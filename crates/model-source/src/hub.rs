@@ -233,7 +233,7 @@ impl Request<'_> {
             let place = HubModel { file: None, ..self.model.clone() }.to_string();
             let example = |name: &str| format!("{place}:{name}");
             let file = self.model.file.as_deref();
-            let found = wanted::weights(&names, folders, file, &place, example)?;
+            let found = wanted::weights(&names, folders, file, &self.wanted.modality, &place, example)?;
             weights.extend(found.into_iter().map(str::to_owned));
         }
         chosen.extend(weights.iter().cloned());

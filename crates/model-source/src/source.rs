@@ -104,9 +104,9 @@ impl FromStr for RepoId {
     }
 }
 
-/// The forms, as every refusal lists them.
+/// The forms, as every refusal lists them. A GGUF file is one for modalities that read it, which a spelling does not tell.
 pub(crate) const FORMS: &str =
-    "hf:owner/name[@revision][:file], a folder, a .gguf or .safetensors file, or builtin[:name]";
+    "hf:owner/name[@revision][:file], a folder, a .safetensors file, or builtin[:name]";
 
 impl FromStr for Source {
     type Err = SourceError;
@@ -211,7 +211,7 @@ fn hub_model(given: &str, rest: &str) -> Result<HubModel, SourceError> {
             return Err(invalid("the file after the colon is a path inside the repository"));
         }
         if !file.ends_with(".gguf") && !file.ends_with(".safetensors") {
-            return Err(invalid("the file after the colon is a .gguf or .safetensors file"));
+            return Err(invalid("the file after the colon is a .safetensors file"));
         }
     }
     Ok(HubModel { repo, revision: revision.map(str::to_owned), file: file.map(str::to_owned) })

@@ -60,6 +60,9 @@ const TOP: &[&str] = &[
 /// Names of weights, best first, without `.safetensors`.
 const STEMS: &[&str] = &["model", "diffusion_pytorch_model"];
 
+/// Modalities whose models may have their weights as GGUF; no other is offered any.
+const GGUF_MODALITIES: &[&str] = &["text-to-text", "llava-vision"];
+
 /// The files that say which subfolders belong to a model.
 pub(crate) const MANIFESTS: &[&str] = &["modules.json", "model_index.json"];
 
@@ -114,10 +117,18 @@ pub(crate) fn weights<'a>(
     names: &'a [String],
     folders: &[String],
     file: Option<&str>,
+    modality: &str,
     place: &str,
     example: impl Fn(&str) -> String,
 ) -> Result<Vec<&'a str>, SourceError> {
+    let reads_gguf = GGUF_MODALITIES.contains(&modality);
     if let Some(file) = file {
+        if extension(file) == "gguf" && !reads_gguf {
+            return Err(SourceError::InvalidFile {
+                file: example(file),
+                reason: format!("is GGUF, which {modality} does not read; name the model as safetensors"),
+            });
+        }
         let found = names.iter().find(|name| *name == file);
         return found.map(|name| vec![name.as_str()]).ok_or_else(|| SourceError::MissingFile {
             place: place.to_owned(),
@@ -145,11 +156,12 @@ pub(crate) fn weights<'a>(
     if !chosen.is_empty() {
         return Ok(chosen.into_iter().collect());
     }
-    if unclear.is_empty() {
-        unclear = in_folder(names, "").into_iter().filter(|name| extension(name) == "gguf").collect();
-        if unclear.len() == 1 {
-            return Ok(unclear);
+    let gguf: Vec<&str> = in_folder(names, "").into_iter().filter(|name| extension(name) == "gguf").collect();
+    if unclear.is_empty() && reads_gguf {
+        if gguf.len() == 1 {
+            return Ok(gguf);
         }
+        unclear.clone_from(&gguf);
     }
     if let Some(first) = unclear.first() {
         let mut listed = unclear.iter().take(8).copied().collect::<Vec<_>>().join(", ");
@@ -168,12 +180,13 @@ pub(crate) fn weights<'a>(
     };
     Err(match names.iter().find(pickle) {
         Some(pickle) => SourceError::PickleOnly { place: place.to_owned(), file: pickle.clone() },
-        None => SourceError::MissingFile {
-            place: place.to_owned(),
-            file: "weights".to_owned(),
-            hint: " (model.safetensors, its shards with model.safetensors.index.json, or a .gguf file)"
-                .to_owned(),
-        },
+        None => {
+            let mut hint = " (model.safetensors, or its shards with model.safetensors.index.json)".to_owned();
+            if let Some(first) = gguf.first() {
+                hint.push_str(&format!("; it has {first}, but {modality} does not read GGUF"));
+            }
+            SourceError::MissingFile { place: place.to_owned(), file: "weights".to_owned(), hint }
+        }
     })
 }
 
@@ -228,7 +241,16 @@ mod tests {
     }
 
     fn pick(list: &[&str], folders: &[&str], file: Option<&str>) -> Result<Vec<String>, String> {
-        weights(&names(list), &names(folders), file, "PLACE", |name| format!("PLACE:{name}"))
+        pick_for("text-to-text", list, folders, file)
+    }
+
+    fn pick_for(
+        modality: &str,
+        list: &[&str],
+        folders: &[&str],
+        file: Option<&str>,
+    ) -> Result<Vec<String>, String> {
+        weights(&names(list), &names(folders), file, modality, "PLACE", |name| format!("PLACE:{name}"))
             .map(|found| found.into_iter().map(str::to_owned).collect())
             .map_err(|error| error.to_string())
     }
@@ -283,6 +305,15 @@ mod tests {
         assert_eq!(pick(&["only.gguf"], &[], None), Ok(names(&["only.gguf"])));
         let error = pick(&repo, &[], Some("a.gguf")).unwrap_err();
         assert_eq!(error, "PLACE has no a.gguf; it has a.Q4_0.gguf, a.Q8_0.gguf");
+    }
+
+    #[test]
+    fn gguf_is_offered_to_no_modality_that_does_not_read_it() {
+        let error = pick_for("text-embedding", &["a.Q4_0.gguf", "b.gguf"], &[], None).unwrap_err();
+        assert!(error.ends_with("; it has a.Q4_0.gguf, but text-embedding does not read GGUF"), "{error}");
+        let error = pick_for("text-embedding", &["a.gguf"], &[], Some("a.gguf")).unwrap_err();
+        assert!(error.starts_with("PLACE:a.gguf is GGUF, which text-embedding does not read"), "{error}");
+        assert!(!pick_for("text-embedding", &["config.json"], &[], None).unwrap_err().contains("gguf"));
     }
 
     #[test]

@@ -123,7 +123,13 @@ impl Download<'_> {
             if left == 0 {
                 return Err(error);
             }
-            tracing::warn!(file = target.name, have = partial.length, %error, "trying again");
+            let reason = error.reason();
+            tracing::warn!(
+                file = target.name,
+                have = partial.length,
+                reason,
+                "the download was cut off; resuming it"
+            );
             tokio::time::sleep(delay).await;
             left -= 1;
             delay = (delay * 2).min(self.options.retry_delay * 16);

@@ -15,7 +15,7 @@ struct Config {
 
 async fn resolve(path: &Path) -> Result<ModelFiles, SourceError> {
     let source: Source = path.to_str().unwrap().parse()?;
-    source.resolve(&Wanted::model("text-embedding"), &HubOptions::new("unused"), &()).await
+    source.resolve(&Wanted::model("text-to-text"), &HubOptions::new("unused"), &()).await
 }
 
 async fn refusal(path: &Path) -> String {
@@ -128,7 +128,7 @@ async fn what_is_not_there_is_refused_with_what_to_write() {
     assert!(error.starts_with("no/such.gguf does not exist"), "{error}");
     let folder = folder(&[("config.json", b"{}"), ("x.gguf/y", b"")]);
     let error = refusal(&folder.path().join("config.json")).await;
-    assert!(error.ends_with("is neither a folder nor a .gguf or .safetensors file"), "{error}");
+    assert!(error.ends_with("is neither a folder nor a .safetensors file"), "{error}");
     let error = refusal(&folder.path().join("x.gguf")).await;
     assert!(error.ends_with("x.gguf is not a file"), "{error}");
     let error = refusal(&folder.path().join("config.json/below")).await;

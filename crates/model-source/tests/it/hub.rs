@@ -60,7 +60,7 @@ async fn resolve_with(
     progress: &dyn Progress,
 ) -> Result<ModelFiles, SourceError> {
     let source: Source = source.parse()?;
-    source.resolve(&Wanted::model("text-embedding"), options, progress).await
+    source.resolve(&Wanted::model("text-to-text"), options, progress).await
 }
 
 async fn refusal(source: &str, options: &HubOptions) -> String {
