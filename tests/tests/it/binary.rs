@@ -40,32 +40,32 @@ fn binary() -> &'static Path {
     })
 }
 
-/// Whether the binary is newer than every file cargo says it was made of, and than the manifests.
+/// Whether the binary is newer than everything it can be made of: the crates' sources and data, the manifests, the lock.
+/// (Cargo's own list of what went into it is written by `cargo build` only.)
 fn is_fresh(binary: &Path) -> bool {
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
     let Ok(built) = changed(binary) else { return false };
-    let Ok(listed) = std::fs::read_to_string(binary.with_extension("d")) else {
-        return false;
-    };
-    let Some((_, sources)) = listed.split_once(": ") else {
-        return false;
-    };
-    let mut inputs: Vec<PathBuf> = sources
-        .trim_end()
-        // A space within a name has a backslash before it.
-        .replace("\\ ", "\0")
-        .split(' ')
-        .map(|name| PathBuf::from(name.replace('\0', " ")))
-        .collect();
-    let manifests: Vec<PathBuf> = inputs
-        .iter()
-        .filter(|source| source.ends_with("src/lib.rs") || source.ends_with("src/main.rs"))
-        .map(|source| source.join("../../Cargo.toml"))
-        .collect();
-    inputs.extend(manifests);
-    inputs.extend(["Cargo.toml", "Cargo.lock"].map(|name| workspace().join(name)));
-    let older = |input: &PathBuf| changed(input).is_ok_and(|at: SystemTime| at <= built);
-    inputs.iter().all(older)
+    let older = |input: &Path| changed(input).is_ok_and(|at| at <= built);
+    let manifests = ["Cargo.toml", "Cargo.lock"].map(|name| workspace().join(name));
+    manifests.iter().all(|manifest| older(manifest)) && all_files(&workspace().join("crates"), &older)
+}
+
+fn changed(path: &Path) -> std::io::Result<SystemTime> {
+    path.metadata()?.modified()
+}
+
+/// Whether this holds for every file below a folder, tests and benches left out.
+fn all_files(folder: &Path, holds: &impl Fn(&Path) -> bool) -> bool {
+    let Ok(entries) = folder.read_dir() else { return false };
+    entries.flatten().all(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                path.ends_with("tests") || path.ends_with("benches") || all_files(&path, holds)
+            }
+            Ok(_) => holds(&path),
+            Err(_) => false,
+        }
+    })
 }
 
 /// Has cargo build the binary as this test was built. Cargo's lock is free while tests run.
