@@ -2,8 +2,10 @@
 //!
 //! Owns the wording's frame, never the words: those are the errors' own.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write as _};
+
+use crate::stderr::tell;
 
 /// The exit status of a command that failed.
 pub(crate) const FAILED: i32 = 1;
@@ -56,24 +58,41 @@ impl fmt::Display for ItemsFailed {
 impl std::error::Error for ItemsFailed {}
 
 /// Tells of a failure and gives the exit status that goes with it.
-pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> i32 {
+pub(crate) async fn report(error: &anyhow::Error, verbose: bool) -> i32 {
     if error.is::<OutputClosed>() {
         return 0;
     }
-    tell(&format!("error: {}", one_line(error)));
+    tell(&format!("error: {}", told(error))).await;
     if verbose {
         for cause in error.chain().skip(1) {
-            tell(&format!("  caused by: {}", one_line(cause)));
+            tell(&format!("  caused by: {}", told(cause))).await;
         }
     }
     if error.is::<Usage>() { WRONG_USAGE } else { FAILED }
 }
 
-/// Writes a line to standard error. If that is closed too, there is nobody to tell.
-pub(crate) fn tell(line: &str) {
-    let mut line = line.to_owned();
-    line.push('\n');
-    let _ = io::stderr().write_all(line.as_bytes());
+/// A message as it is told: one line, and no longer than a reader can take in, however long what it quotes.
+pub(crate) fn told(message: impl fmt::Display) -> String {
+    one_line(shortened(&message.to_string(), LONGEST_MESSAGE))
+}
+
+/// A message that quotes nothing long has fewer characters.
+pub(crate) const LONGEST_MESSAGE: usize = 600;
+
+/// A text with at most about so many characters: of a longer one the beginning and the end, since a message says first
+/// what is wrong, and last what was expected. Reads no more of it than it keeps.
+pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    // No character is longer than four bytes, so a text this short need not be counted.
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let half = most / 2;
+    let head = text.char_indices().nth(half).map_or(text.len(), |(at, _)| at);
+    let tail = text.char_indices().rev().nth(half).map_or(0, |(at, _)| at);
+    if tail <= head {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}...({} bytes left out)...{}", &text[..head], tail - head, &text[tail..]))
 }
 
 /// A message as one line without control characters, whatever went into it.
@@ -93,10 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_follows_the_kind_of_failure() {
-        assert_eq!(report(&anyhow::Error::new(Usage::new("no")), false), WRONG_USAGE);
-        assert_eq!(report(&anyhow::Error::new(OutputClosed), true), 0);
-        assert_eq!(report(&anyhow::Error::new(Usage::new("no")).context("outer"), false), WRONG_USAGE);
-        assert_eq!(report(&anyhow::anyhow!("no"), true), FAILED);
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("ä".repeat(6).as_str(), 6), "ä".repeat(6));
+        let long = format!("invalid type: string \"{}\", expected a list", "中".repeat(1 << 20));
+        let cut = shortened(&long, 200);
+        assert!(
+            cut.starts_with("invalid type: string \"中") && cut.ends_with("中\", expected a list"),
+            "{cut}"
+        );
+        assert!(cut.contains("bytes left out") && cut.chars().count() < 250, "{cut}");
+    }
+
+    #[tokio::test]
+    async fn the_exit_status_follows_the_kind_of_failure() {
+        assert_eq!(report(&anyhow::Error::new(Usage::new("no")), false).await, WRONG_USAGE);
+        assert_eq!(report(&anyhow::Error::new(OutputClosed), true).await, 0);
+        assert_eq!(report(&anyhow::Error::new(Usage::new("no")).context("outer"), false).await, WRONG_USAGE);
+        assert_eq!(report(&anyhow::anyhow!("no"), true).await, FAILED);
     }
 }

@@ -9,11 +9,12 @@ mod config;
 mod failure;
 mod http;
 mod logging;
+mod number;
 mod output;
 mod progress;
 mod registry;
-mod served;
 mod shutdown;
+mod stderr;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run() -> ExitCode {
+    let writing = tokio::spawn(stderr::of_process().run());
     let status = Box::pin(cli::run(std::env::args_os())).await;
+    stderr::flush().await;
+    writing.abort();
     // Not returned: the runtime's end would wait for a thread that hangs in a model or in reading a terminal.
     std::process::exit(status)
 }

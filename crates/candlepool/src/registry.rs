@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use model_source::Progress;
 use pool_core::{Deadline, Engine};
+use text_embedding::Ranker;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::ModelSettings;
-use crate::failure::one_line;
-use crate::served::{Loading, Served};
+use crate::failure::told;
 
 /// Every model the server was told of.
 #[derive(Debug)]
 pub(crate) struct Registry {
     entries: BTreeMap<String, Arc<Entry>>,
+    announced: watch::Sender<bool>,
 }
 
 /// A model and how far it is.
@@ -26,6 +27,7 @@ pub(crate) struct Registry {
 pub(crate) struct Entry {
     settings: ModelSettings,
     standing: watch::Sender<Standing>,
+    announced: watch::Receiver<bool>,
 }
 
 /// How far a model's source is.
@@ -34,7 +36,7 @@ pub(crate) enum Standing {
     /// Its files are being looked for or downloaded.
     Resolving,
     /// It is in the engine, which loads its weights on demand.
-    Ready(Served),
+    Ready(Ranker),
     /// Its files cannot be had or used; they are looked for again at that moment.
     Failed { why: Arc<str>, again: Instant },
 }
@@ -58,11 +60,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Registry {
     pub(crate) fn new(models: Vec<ModelSettings>) -> Self {
+        let announced = watch::Sender::new(false);
         let entry = |settings: ModelSettings| {
             let standing = watch::Sender::new(Standing::Resolving);
-            (settings.name.clone(), Arc::new(Entry { settings, standing }))
+            let announced = announced.subscribe();
+            (settings.name.clone(), Arc::new(Entry { settings, standing, announced }))
         };
-        Self { entries: models.into_iter().map(entry).collect() }
+        let entries = models.into_iter().map(entry).collect();
+        Self { entries, announced }
+    }
+
+    /// From now on the log tells of models that cannot be served: the server starts without them. Before, they may be
+    /// why it does not start, which it tells itself.
+    pub(crate) fn announce(&self) {
+        self.announced.send_replace(true);
     }
 
     /// Every model, by name.
@@ -87,7 +98,7 @@ impl Registry {
     /// # Errors
     ///
     /// Every [`NotServed`].
-    pub(crate) async fn served(&self, name: &str, deadline: Deadline) -> Result<Served, NotServed> {
+    pub(crate) async fn served(&self, name: &str, deadline: Deadline) -> Result<Ranker, NotServed> {
         self.find(name)?.served(deadline).await
     }
 }
@@ -105,7 +116,7 @@ impl Entry {
         self.standing.borrow().clone()
     }
 
-    async fn served(&self, deadline: Deadline) -> Result<Served, NotServed> {
+    async fn served(&self, deadline: Deadline) -> Result<Ranker, NotServed> {
         let patience = Instant::now() + PATIENCE;
         let until = deadline.instant().map_or(patience, |deadline| deadline.min(patience));
         let name = self.settings.name.clone();
@@ -146,20 +157,24 @@ impl Entry {
     /// Brings the model into the engine, trying again and again.
     pub(crate) async fn resolve(self: Arc<Self>, engine: Engine) {
         let mut pause = FIRST_PAUSE;
+        let mut announced = self.announced.clone();
         loop {
             let ModelSettings { name, source, dtype, group, .. } = self.settings.clone();
-            let progress = Arc::new(LoggedDownload { model: name.clone() });
-            let loading = Loading { source, dtype, group, lazy: true, progress };
-            match Box::pin(Served::load(&engine, loading)).await {
+            let load = Ranker::load_in(&engine, source).group(group).dtype(dtype).lazy(true);
+            match load.progress(LoggedDownload { model: name.clone() }).await {
                 Ok(served) => {
                     tracing::info!(model = name, source = %self.settings.source, "serving");
                     self.standing.send_replace(Standing::Ready(served));
                     return;
                 }
                 Err(error) => {
-                    let why: Arc<str> = one_line(&error).into();
+                    let why: Arc<str> = told(&error).into();
+                    let again = Instant::now() + pause;
+                    self.standing.send_replace(Standing::Failed { why: Arc::clone(&why), again });
+                    if announced.wait_for(|announced| *announced).await.is_err() {
+                        return;
+                    }
                     tracing::error!(model = name, error = %why, again_in = ?pause, "cannot serve a model");
-                    self.standing.send_replace(Standing::Failed { why, again: Instant::now() + pause });
                 }
             }
             tokio::time::sleep(pause).await;

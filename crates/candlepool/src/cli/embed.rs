@@ -1,31 +1,26 @@
 //! `candlepool embed`: texts in, vectors out, in the order of the input and in bounded memory.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use anyhow::bail;
 use clap::Args;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
-use model_source::{Dtype, Source};
-use pool_core::{Engine, GroupConfig};
-use serde_json::Value;
-use text_embedding::{Embedding, TextEmbedding};
+use pool_core::Engine;
+use serde_json::value::RawValue;
+use text_embedding::{Embedding, Ranker, TextEmbedding};
 
-use super::input::{Input, InputFormat, Item, Raw};
-use crate::failure::{ItemsFailed, Usage, one_line};
+use super::input::{Input, InputArgs, Item, Raw};
+use super::model::ModelArgs;
+use crate::failure::{ItemsFailed, Usage, told};
 use crate::output::{Format, Output, Record};
-use crate::progress::{DownloadBar, ItemBar};
-use crate::served::{Loading, Served};
+use crate::progress::ItemBar;
 
 /// The arguments of `embed`.
 #[derive(Args, Debug)]
 pub(super) struct EmbedArgs {
-    /// The model: hf:owner/name, a folder, a .safetensors file, or builtin
-    #[arg(long, value_name = "SOURCE", default_value = "builtin", value_parser = clap::value_parser!(Source))]
-    model: Source,
-    /// The numbers to compute with: auto, f32, f16, bf16 or int8
-    #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
-    dtype: Dtype,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Cut vectors to so many components
     #[arg(long, value_name = "N")]
     dimensions: Option<usize>,
@@ -35,15 +30,8 @@ pub(super) struct EmbedArgs {
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Read texts from this file, one a line; - is standard input
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
-    /// What a line of the input is; jsonl for files so named, else lines
-    #[arg(long, value_enum)]
-    input_format: Option<InputFormat>,
-    /// Texts to embed
-    #[arg(value_name = "TEXT")]
-    texts: Vec<String>,
+    #[command(flatten)]
+    input: InputArgs,
 }
 
 /// So many texts are read ahead of the vectors written: enough to fill batches with texts of like length.
@@ -52,13 +40,15 @@ const ITEMS_AHEAD: usize = 512;
 const BYTES_AHEAD: usize = 16 << 20;
 
 pub(super) async fn run(arguments: EmbedArgs) -> anyhow::Result<()> {
-    let mut input = Input::open(arguments.texts, arguments.input.as_deref(), arguments.input_format).await?;
-    if let (Some(input), Some(out)) = (&arguments.input, &arguments.out) {
+    if let (Some(input), Some(out)) = (&arguments.input.input, &arguments.out) {
         refuse_same_file(input, out).await?;
     }
+    let mut input = Input::open(arguments.input).await?;
     let engine = Engine::builder().build()?;
     let name = arguments.model.to_string();
-    let pool = load(&engine, arguments.model, arguments.dtype).await?;
+    let Ranker::Embedding(pool) = Box::pin(arguments.model.load(&engine)).await? else {
+        bail!("model {name} is a cross-encoder, which makes no vectors; use it with candlepool rerank");
+    };
     if let Some(dimensions) = arguments.dimensions {
         // A wrong number would otherwise fail every text alone.
         let most = pool.info().full_dimensions;
@@ -78,22 +68,6 @@ pub(super) async fn run(arguments: EmbedArgs) -> anyhow::Result<()> {
         return Err(ItemsFailed { failed, of: done }.into());
     }
     Ok(())
-}
-
-async fn load(engine: &Engine, source: Source, dtype: Dtype) -> anyhow::Result<TextEmbedding> {
-    let name = source.to_string();
-    let mut group = GroupConfig::new(name.as_str());
-    // One caller, who waits as long as it takes.
-    group.limits.max_wait = None;
-    let loading = Loading { source, dtype, group, lazy: false, progress: Arc::new(DownloadBar::new()) };
-    match Box::pin(Served::load(engine, loading)).await? {
-        Served::Embedding(pool) => Ok(pool),
-        Served::Reranker(_) => {
-            anyhow::bail!(
-                "model {name} is a cross-encoder, which makes no vectors; use it with candlepool rerank"
-            )
-        }
-    }
 }
 
 /// Opening the output empties it, and with it an input that is the same file.
@@ -118,7 +92,7 @@ struct Embedder {
 
 /// A text's end, and what it held of memory and of the input.
 struct Done {
-    id: Option<Value>,
+    id: Option<Box<RawValue>>,
     values: Result<Embedding, String>,
     held: usize,
     seen: u64,
@@ -144,7 +118,7 @@ impl Embedder {
                     held -= freed;
                     failed += u64::from(values.is_err());
                     let values = values.as_ref().map(|embedding| &embedding[..]).map_err(String::as_str);
-                    output.write(Record { index, id: id.as_ref(), values }).await?;
+                    output.write(Record { index, id: id.as_deref(), values }).await?;
                     buffered = true;
                     index += 1;
                     bar.done(seen);
@@ -180,7 +154,7 @@ impl Embedder {
                         Some(dimensions) => call.dimensions(dimensions),
                         None => call,
                     };
-                    call.await.map_err(one_line)
+                    call.await.map_err(told)
                 }
                 Err(why) => Err(why),
             };

@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use pool_core::compute::Claim;
 use pool_core::{Engine, ModelId};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use crate::failure::Usage;
+use crate::failure::{Usage, told};
 
 /// What a line holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -22,6 +23,20 @@ pub(crate) enum InputFormat {
     Lines,
     /// A JSON string, or an object with `text` and perhaps `id`.
     Jsonl,
+}
+
+/// What a command reads.
+#[derive(Args, Debug)]
+pub(crate) struct InputArgs {
+    /// Read texts from this file, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// What a line of the input is; jsonl for files so named, else lines
+    #[arg(long, value_enum)]
+    pub(crate) input_format: Option<InputFormat>,
+    /// The texts
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<String>,
 }
 
 /// A longer line is an item that fails, and is not kept in memory.
@@ -45,8 +60,8 @@ pub(crate) enum Raw {
 /// An item as it is to be computed.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// What the input calls it.
-    pub(crate) id: Option<Value>,
+    /// What the input calls it, as it is written there: a number may have more digits than any type of ours.
+    pub(crate) id: Option<Box<RawValue>>,
     /// Its text, or why it has none.
     pub(crate) text: Result<String, String>,
 }
@@ -95,30 +110,49 @@ fn utf8(line: Vec<u8>) -> Result<String, String> {
     })
 }
 
+/// The fields of an object that mean something here, as they are written.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+}
+
 fn object(line: &str) -> Item {
     const FORM: &str = "write a JSON string, or an object with \"text\" and perhaps \"id\"";
     let failed = |id, why| Item { id, text: Err(why) };
-    if line.trim().is_empty() {
-        return failed(None, format!("the line is blank; {FORM}"));
-    }
-    let mut fields = match serde_json::from_str(line) {
-        Ok(Value::String(text)) => {
-            return Item { id: None, text: Ok(text) };
-        }
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) => {
-            return failed(None, format!("the line is neither a string nor an object; {FORM}"));
-        }
-        Err(error) => return failed(None, format!("the line is not JSON: {error}; {FORM}")),
+    let no_json = |error: serde_json::Error| {
+        let what = if error.is_data() { "cannot be used" } else { "is not JSON" };
+        failed(None, told(format!("the line {what}: {error}; {FORM}")))
     };
-    let id = match fields.remove("id") {
-        None | Some(Value::Null) => None,
-        Some(id @ (Value::String(_) | Value::Number(_))) => Some(id),
+    let Fields { id, text } = match line.trim_start().chars().next() {
+        None => return failed(None, format!("the line is blank; {FORM}")),
+        Some('"') => {
+            return serde_json::from_str(line).map_or_else(no_json, |text| Item { id: None, text: Ok(text) });
+        }
+        Some('{') => match serde_json::from_str(line) {
+            Ok(fields) => fields,
+            Err(error) => return no_json(error),
+        },
+        Some(_) => {
+            return match serde_json::from_str::<&RawValue>(line) {
+                Ok(_) => failed(None, format!("the line is neither a string nor an object; {FORM}")),
+                Err(error) => no_json(error),
+            };
+        }
+    };
+    // Raw values begin with what they are.
+    let id = match id.map(RawValue::get) {
+        None | Some("null") => None,
+        Some(written) if written.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) => {
+            id.map(ToOwned::to_owned)
+        }
         Some(_) => return failed(None, "\"id\" is neither a string nor a number".to_owned()),
     };
-    match fields.remove("text") {
-        Some(Value::String(text)) => Item { id, text: Ok(text) },
-        Some(_) => failed(id, "\"text\" is not a string".to_owned()),
+    match text.map(|text| serde_json::from_str::<String>(text.get())) {
+        Some(Ok(text)) => Item { id, text: Ok(text) },
+        Some(Err(_)) => failed(id, "\"text\" is not a string".to_owned()),
         None => failed(id, format!("the object has no \"text\"; {FORM}")),
     }
 }
@@ -135,12 +169,9 @@ impl Input {
     /// # Errors
     ///
     /// Neither or both, or a file that cannot be opened.
-    pub(crate) async fn open(
-        texts: Vec<String>,
-        file: Option<&Path>,
-        format: Option<InputFormat>,
-    ) -> anyhow::Result<Self> {
-        let Some(file) = file else {
+    pub(crate) async fn open(arguments: InputArgs) -> anyhow::Result<Self> {
+        let InputArgs { input, input_format: format, texts } = arguments;
+        let Some(file) = input.as_deref() else {
             if texts.is_empty() {
                 return Err(Usage::new(
                     "no text is given: write TEXT, or --input FILE, or --input - for standard input",
@@ -202,6 +233,9 @@ impl Input {
 
 fn cannot_read(path: &Path, error: std::io::Error) -> anyhow::Error {
     let told = match error.kind() {
+        _ if path.as_os_str().is_empty() => {
+            "--input is empty; name a file, or - for standard input".to_owned()
+        }
         std::io::ErrorKind::NotFound => format!("{} does not exist; check --input", path.display()),
         std::io::ErrorKind::IsADirectory => format!("{} is a folder; --input names a file", path.display()),
         _ => format!("cannot read {}: {error}", path.display()),
@@ -349,9 +383,12 @@ mod tests {
     fn json_lines_are_strings_or_objects() {
         let item = |line: &str| object(line);
         assert_eq!(item("\"a\\nb\"").text.unwrap(), "a\nb");
-        let full = item(r#"{"id": 7, "text": "t", "more": [1]}"#);
-        assert_eq!((full.id, full.text), (Some(Value::from(7)), Ok("t".to_owned())));
-        assert_eq!(item(r#"{"id": null, "text": ""}"#).id, None);
+        let id = |line: &str| item(line).id.map(|id| id.get().to_owned());
+        assert_eq!(item(r#"{"id": 7, "text": "t", "more": [1]}"#).text, Ok("t".to_owned()));
+        assert_eq!(id(r#"{"id": null, "text": ""}"#), None);
+        for written in ["7", "-1.50", "123456789012345678901234567890", "1e400", r#""\u0041 b""#] {
+            assert_eq!(id(&format!(r#"{{"text": "t", "id": {written}}}"#)).as_deref(), Some(written));
+        }
         for (line, wanted) in [
             ("", "blank"),
             ("  ", "blank"),
@@ -363,6 +400,6 @@ mod tests {
         ] {
             assert!(item(line).text.unwrap_err().contains(wanted), "{line}");
         }
-        assert_eq!(item(r#"{"id": "x"}"#).id, Some(Value::from("x")));
+        assert_eq!(id(r#"{"id": "x"}"#).as_deref(), Some(r#""x""#));
     }
 }

@@ -3,6 +3,7 @@
 mod embed;
 mod input;
 mod list;
+mod model;
 mod ps;
 mod pull;
 mod rerank;
@@ -15,8 +16,9 @@ use std::io::Write as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::failure::{self, WRONG_USAGE, one_line, tell};
+use crate::failure::{self, WRONG_USAGE, told};
 use crate::logging::{self, LogFormat};
+use crate::stderr::tell;
 
 /// Local models at a shell and behind an OpenAI-compatible server.
 #[derive(Parser, Debug)]
@@ -54,7 +56,7 @@ enum Command {
 pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     let parsed = match CommandLine::try_parse_from(arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error).await,
     };
     let CommandLine { verbose, log_format, command } = parsed;
     let logged = match &command {
@@ -73,12 +75,12 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     };
     match done {
         Ok(()) => 0,
-        Err(error) => failure::report(&error, verbose),
+        Err(error) => failure::report(&error, verbose).await,
     }
 }
 
 /// Help and the version go to standard output; everything else is wrong usage, told in one line.
-fn refuse(error: &clap::Error) -> i32 {
+async fn refuse(error: &clap::Error) -> i32 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Closed output is no failure, and help has no other.
@@ -86,17 +88,17 @@ fn refuse(error: &clap::Error) -> i32 {
             0
         }
         _ => {
-            tell(&usage_line(&error.to_string()));
+            tell(&usage_line(&error.to_string())).await;
             WRONG_USAGE
         }
     }
 }
 
 /// Clap's paragraphs as one line: what is wrong, the tip if there is one, and where to read on.
-fn usage_line(told: &str) -> String {
-    let (message, rest) = told.split_once("Usage:").unwrap_or((told, ""));
+fn usage_line(paragraphs: &str) -> String {
+    let (message, rest) = paragraphs.split_once("Usage:").unwrap_or((paragraphs, ""));
     let message = message.split("For more information").next().unwrap_or(message);
-    let message = one_line(message.replace("\n\n  tip:", "; tip:").replace("\n  tip:", "; tip:"));
+    let message = told(message.replace("\n\n  tip:", "; tip:").replace("\n  tip:", "; tip:"));
     let command: Vec<&str> =
         rest.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
     let command = if command.is_empty() { "candlepool".to_owned() } else { command.join(" ") };

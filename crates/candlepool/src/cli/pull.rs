@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use clap::Args;
-use model_source::{FileData, Freshness, ModelFiles, Source, Wanted};
+use model_source::{FileData, Freshness, HubOptions, ModelFiles, Source, Wanted};
 
 use crate::config::Modality;
 use crate::output::Sink;
 use crate::progress::DownloadBar;
-use crate::served::hub_options;
 
 /// The arguments of `pull`.
 #[derive(Args, Debug)]
@@ -19,7 +18,11 @@ pub(super) struct PullArgs {
 }
 
 pub(super) async fn run(arguments: PullArgs) -> anyhow::Result<()> {
-    let mut hub = hub_options(&arguments.source)?;
+    let mut hub = match arguments.source {
+        Source::Hub(_) => HubOptions::from_env()?,
+        // What is not the hub's needs no environment that makes sense.
+        _ => HubOptions::new(""),
+    };
     hub.freshness = Freshness::Latest;
     let bar = DownloadBar::new();
     let wanted = Wanted::model(Modality::TextEmbedding.as_str());

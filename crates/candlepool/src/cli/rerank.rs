@@ -1,30 +1,23 @@
 //! `candlepool rerank`: texts in, the most relevant to a query first.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use model_source::{Dtype, Source};
-use pool_core::{Engine, GroupConfig};
+use pool_core::Engine;
 use serde::Serialize;
-use text_embedding::Ranking;
+use serde_json::value::RawValue;
 
-use super::input::{Input, InputFormat, Item};
+use super::input::{Input, InputArgs, Item};
+use super::model::ModelArgs;
 use crate::failure::one_line;
 use crate::output::Sink;
-use crate::progress::DownloadBar;
-use crate::served::{Loading, Served};
 
 /// The arguments of `rerank`.
 #[derive(Args, Debug)]
 pub(super) struct RerankArgs {
-    /// The model: a cross-encoder, or an embedding model, which ranks by likeness
-    #[arg(long, value_name = "SOURCE", default_value = "builtin", value_parser = clap::value_parser!(Source))]
-    model: Source,
-    /// The numbers to compute with: auto, f32, f16, bf16 or int8
-    #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
-    dtype: Dtype,
+    #[command(flatten)]
+    model: ModelArgs,
     /// What the texts should be relevant to
     #[arg(long, value_name = "TEXT")]
     query: String,
@@ -34,15 +27,8 @@ pub(super) struct RerankArgs {
     /// How the ranking is written
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Read texts from this file, one a line; - is standard input
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
-    /// What a line of the input is; jsonl for files so named, else lines
-    #[arg(long, value_enum)]
-    input_format: Option<InputFormat>,
-    /// Texts to rank
-    #[arg(value_name = "TEXT")]
-    texts: Vec<String>,
+    #[command(flatten)]
+    input: InputArgs,
 }
 
 /// How a ranking is written.
@@ -65,44 +51,28 @@ struct Document<'a> {
 struct Row<'a> {
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a serde_json::Value>,
+    id: Option<&'a RawValue>,
     relevance_score: f32,
     document: &'a str,
 }
 
-/// A ranking needs all its texts at once, so that these are too many.
+/// A ranking needs all its texts at once, so that these are too many: of bytes, and of texts, each of which is a job.
 const MOST_BYTES: usize = 1 << 30;
+const MOST_TEXTS: usize = 100_000;
 
 pub(super) async fn run(arguments: RerankArgs) -> anyhow::Result<()> {
-    let mut input = Input::open(arguments.texts, arguments.input.as_deref(), arguments.input_format).await?;
+    let mut input = Input::open(arguments.input).await?;
     let engine = Engine::builder().build()?;
     let (ids, texts) = read_all(&engine, &mut input).await?;
     let name = arguments.model.to_string();
-    let mut group = GroupConfig::new(name.as_str());
-    // One caller, who waits as long as it takes.
-    group.limits.max_wait = None;
-    let loading = Loading {
-        source: arguments.model,
-        dtype: arguments.dtype,
-        group,
-        lazy: false,
-        progress: Arc::new(DownloadBar::new()),
-    };
-    let served = Box::pin(Served::load(&engine, loading)).await?;
+    let ranker = Box::pin(arguments.model.load(&engine)).await?;
     let top = arguments.top_n.map_or(usize::MAX, |top| top as usize);
-    let ranking: Ranking = match served {
-        Served::Embedding(pool) => {
-            pool.rerank(arguments.query, texts.iter().cloned()).top(top).wait(true).await?
-        }
-        Served::Reranker(pool) => {
-            pool.rerank(arguments.query, texts.iter().cloned()).top(top).wait(true).await?
-        }
-    };
+    let ranking = ranker.rerank(arguments.query, texts.iter().cloned()).top(top).wait(true).await?;
     let rows: Vec<Row<'_>> = ranking
         .iter()
         .map(|ranked| Row {
             index: ranked.index,
-            id: ids[ranked.index].as_ref(),
+            id: ids[ranked.index].as_deref(),
             relevance_score: ranked.score,
             document: &texts[ranked.index],
         })
@@ -124,7 +94,7 @@ fn line(row: &Row<'_>) -> String {
     format!("{:.6}\t{}\t{}\n", row.relevance_score, row.index, one_line(row.document))
 }
 
-type Texts = (Vec<Option<serde_json::Value>>, Vec<Arc<str>>);
+type Texts = (Vec<Option<Box<RawValue>>>, Vec<Arc<str>>);
 
 /// All texts of the input; one that cannot be read fails the ranking, which would be wrong without it.
 async fn read_all(engine: &Engine, input: &mut Input) -> anyhow::Result<Texts> {
@@ -134,6 +104,9 @@ async fn read_all(engine: &Engine, input: &mut Input) -> anyhow::Result<Texts> {
         bytes += raw.bytes();
         if bytes > MOST_BYTES {
             return Err(anyhow!("the texts are larger than {} MiB in all; rank fewer", MOST_BYTES >> 20));
+        }
+        if texts.len() == MOST_TEXTS {
+            return Err(anyhow!("the input has more than {MOST_TEXTS} texts; rank fewer"));
         }
         let Item { id, text } = raw.read(engine).await;
         let text = text.map_err(|why| anyhow!("text {}: {why}", texts.len()))?;

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ModelFlag, Overrides, Size, Span};
-use crate::failure::{FAILED, tell};
-use crate::http::{self, App, AppState, Connections, Exporter, Limits, Listening};
+use crate::failure::FAILED;
+use crate::http::{self, App, AppState, Connections, Exporter, Limits, Listening, Origins};
 use crate::logging::{self, LogFormat};
 use crate::registry::{Registry, Standing};
 use crate::shutdown::{Drain, Signals, report_line};
+use crate::stderr;
 
 /// The arguments of `serve`.
 #[derive(Args, Debug)]
@@ -48,88 +49,135 @@ pub(super) struct ServeArgs {
 const REFUSING: Duration = Duration::from_millis(300);
 /// A signal that follows another so soon is the same one: supervisors and terminals signal a process and its group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
-/// Answers that are written when the drain ends get so long to reach their clients.
+/// When everything accepted has its answer, connections get so long to pass it on, even past the drain's deadline.
 const FLUSH: Duration = Duration::from_secs(2);
+/// What the log says last gets so long where the server is to end at once.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(arguments: ServeArgs, log_format: Option<LogFormat>) -> anyhow::Result<()> {
-    let ServeArgs { config, listen, models, memory, api_keys, drain_timeout } = arguments;
-    let overrides = Overrides { listen, memory, models, drain_timeout };
-    let config = Config::read(config.as_deref(), overrides).await?;
-    let log_format = log_format.or(config.log.format).unwrap_or_default();
-    logging::start(log_format, config.log.level.as_deref(), logging::SERVER)?;
-    logging::log_panics();
-    let models = config.models()?;
-    let keys = config.keys(&api_keys).await?;
+    // Before all else: reading the configuration may wait for a pipe, and looking for models for a disk.
     let mut signals = Signals::take().context("cannot listen to signals")?;
-    // Before the engine, whose metrics are bound when it is made.
-    let exporter = Exporter::install()?;
-    let mut builder = Engine::builder();
-    if let Some(limit) = config.memory.limit {
-        builder = builder.memory_limit(limit.bytes());
-    }
-    let server = &config.server;
-    let app = Arc::new(AppState {
-        engine: builder.build()?,
-        registry: Registry::new(models),
-        keys,
-        limits: Limits {
-            body: server.body_limit.as_usize(),
-            body_timeout: server.body_timeout.0,
-            request_timeout: server.request_timeout.map(|timeout| timeout.0),
-        },
-        drain: Drain::new(),
-        exporter: exporter.clone(),
-        lingering: TaskTracker::new(),
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-    });
-    let mut tasks = JoinSet::new();
-    tasks.spawn(exporter.upkeep());
-    for entry in app.registry.entries() {
-        tasks.spawn(Arc::clone(entry).resolve(app.engine.clone()));
-    }
-    require_a_model(&app).await?;
-    let listening = Listening::bind(&server.listen).await?;
-    let connections =
-        Connections::new(server.max_connections, server.header_timeout.0, server.body_timeout.0);
-    let router = http::router(Arc::clone(&app));
-    tracing::info!(address = %listening.address(), "listening on http://{}", listening.address());
-    let mut accepting = pin!(connections.accept(&listening, router));
-    let signal = tokio::select! {
-        () = &mut accepting => "the end of the listener",
-        signal = signals.next() => signal,
+    let server = tokio::select! {
+        prepared = Server::prepare(arguments, log_format) => prepared?,
+        // Nothing was promised to anybody yet.
+        _ = signals.next() => return Ok(()),
     };
-    tracing::info!(signal, within = ?server.drain_timeout.0, "draining: new work is refused, what was accepted finishes");
-    let told = Instant::now();
-    let insisted = async {
-        loop {
-            let signal = signals.next().await;
-            if told.elapsed() >= SAME_SIGNAL {
-                return signal;
+    server.run(&mut signals).await
+}
+
+/// A server that is bound to its address and looks for its models.
+struct Server {
+    app: App,
+    listening: Listening,
+    connections: Connections,
+    drain_timeout: Duration,
+    /// The look for each model, and the care for the metrics.
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn prepare(arguments: ServeArgs, log_format: Option<LogFormat>) -> anyhow::Result<Self> {
+        let ServeArgs { config, listen, models, memory, api_keys, drain_timeout } = arguments;
+        let overrides = Overrides { listen, memory, models, drain_timeout };
+        let config = Config::read(config.as_deref(), overrides).await?;
+        let log_format = log_format.or(config.log.format).unwrap_or_default();
+        logging::start(log_format, config.log.level.as_deref(), logging::SERVER)?;
+        logging::log_panics();
+        let models = config.models()?;
+        let keys = config.keys(&api_keys).await?;
+        let server = &config.server;
+        let origins = Origins::parse(&server.allowed_origins)?;
+        let listening = Listening::bind(&server.listen).await?;
+        // Before the engine, whose metrics are bound when it is made.
+        let exporter = Exporter::install()?;
+        let mut builder = Engine::builder();
+        if let Some(limit) = config.memory.limit {
+            builder = builder.memory_limit(limit.bytes());
+        }
+        let app = Arc::new(AppState {
+            engine: builder.build()?,
+            registry: Registry::new(models),
+            keys,
+            origins,
+            limits: Limits {
+                body: server.body_limit.as_usize(),
+                body_timeout: server.body_timeout.0,
+                request_timeout: server.request_timeout.map(|timeout| timeout.0),
+            },
+            drain: Drain::new(),
+            exporter: exporter.clone(),
+            lingering: TaskTracker::new(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(exporter.upkeep());
+        for entry in app.registry.entries() {
+            tasks.spawn(Arc::clone(entry).resolve(app.engine.clone()));
+        }
+        let connections =
+            Connections::new(server.max_connections.count(), server.header_timeout.0, server.body_timeout.0);
+        Ok(Self { app, listening, connections, drain_timeout: server.drain_timeout.0, _tasks: tasks })
+    }
+
+    /// Serves until a signal, and ends in order.
+    async fn run(self, signals: &mut Signals) -> anyhow::Result<()> {
+        let Self { app, listening, connections, drain_timeout, _tasks } = self;
+        let mut accepting = pin!(connections.accept(&listening, http::router(Arc::clone(&app))));
+        let serving = async {
+            require_a_model(&app).await?;
+            app.registry.announce();
+            tracing::info!(address = %listening.address(), "listening on http://{}", listening.address());
+            accepting.as_mut().await;
+            Ok::<_, anyhow::Error>("the end of the listener")
+        };
+        let signal = tokio::select! {
+            ended = serving => match ended {
+                Ok(signal) => signal,
+                Err(error) => {
+                    // The process ends now with this one line; an engine's end would be told in the log as well.
+                    std::mem::forget(Arc::clone(&app));
+                    return Err(error);
+                }
+            },
+            signal = signals.next() => signal,
+        };
+        tracing::info!(signal, within = ?drain_timeout, "draining: new work is refused, what was accepted finishes");
+        let told = Instant::now();
+        let ending = async {
+            drain(&app, told + drain_timeout).await;
+            connections.close(FLUSH, told + drain_timeout).await;
+        };
+        let insisted = async {
+            loop {
+                let signal = signals.next().await;
+                if told.elapsed() >= SAME_SIGNAL {
+                    return signal;
+                }
+            }
+        };
+        tokio::select! {
+            // The listener goes on to the very end, so that who comes now hears why there is no answer.
+            () = &mut accepting => {}
+            () = ending => {}
+            signal = insisted => {
+                tracing::warn!(signal, "ending at once, without waiting for what was accepted");
+                let _ = tokio::time::timeout(LAST_WORDS, stderr::flush()).await;
+                std::process::exit(FAILED);
             }
         }
-    };
-    tokio::select! {
-        // The listener goes on, so that who comes now hears why there is no answer.
-        () = &mut accepting => {}
-        () = drain(&app, server.drain_timeout.0) => {}
-        signal = insisted => {
-            tracing::warn!(signal, "ending at once, without waiting for what was accepted");
-            std::process::exit(FAILED);
-        }
+        Ok(())
     }
-    connections.close(FLUSH).await;
-    Ok(())
 }
 
 /// Waits for requests, then for jobs nobody waits for any more, and reports.
-async fn drain(app: &App, within: Duration) {
+async fn drain(app: &App, deadline: Instant) {
     let began = Instant::now();
-    let deadline = began + within;
     app.drain.begin();
-    tokio::join!(app.drain.finish(within), tokio::time::sleep(REFUSING));
-    let report = app.engine.drain(deadline.saturating_duration_since(Instant::now())).await;
-    tell(&report_line(&report, began.elapsed()));
+    let left = || deadline.saturating_duration_since(Instant::now());
+    tokio::join!(app.drain.finish(left()), tokio::time::sleep(REFUSING));
+    let report = app.engine.drain(left()).await;
+    stderr::tell(&report_line(&report, began.elapsed())).await;
 }
 
 /// Refuses to start where nothing could ever be served. A source that has to be fetched is waited for in the background

@@ -190,6 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn values_that_would_serve_nobody_are_refused() {
+        let mut small = Config::default();
+        small.apply(Overrides { memory: Some(Size(1)), ..Overrides::default() }).unwrap();
+        let error = small.check().unwrap_err().to_string();
+        assert!(error.starts_with("memory.limit is 1 B") && error.contains("at least 16.0 MiB"), "{error}");
+        for (text, wanted) in [
+            ("[memory]\nlimit = \"15MiB\"\n", "memory.limit is 15.0 MiB"),
+            ("[server]\nlisten = \"\"\n", "server.listen is empty"),
+            ("[server]\nrequest_timeout = \"0s\"\n", "server.request_timeout is 0"),
+            ("[server]\nheader_timeout = \"0s\"\n", "server.header_timeout is 0"),
+            ("[server]\nbody_timeout = \"0ms\"\n", "server.body_timeout is 0"),
+            ("[server]\nbody_limit = 0\n", "server.body_limit is 0"),
+        ] {
+            let error = read(text, &[]).unwrap().check().unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{text:?} gave {error:?}");
+        }
+        assert!(read("[memory]\nlimit = \"16MiB\"\n", &[]).unwrap().check().is_ok());
+    }
+
+    #[test]
     fn mistakes_are_told_with_key_and_line() {
         for (text, wanted) in [
             (
@@ -219,12 +239,37 @@ mod tests {
             ),
             ("[models.a]\nsource = \"x.onnx\"\n", "line 2: models.a.source: \"x.onnx\" is no model source"),
             ("[models.a]\ndtype = \"fp8\"\n", "line 2: models.a.dtype: dtype is \"fp8\""),
+            (
+                "[models.a]\nworkers = { max = 0 }\n",
+                "models.a.workers.max: invalid value: integer `0`, expected a whole number from 1 to 4294967295",
+            ),
+            (
+                "[models.a]\nworkers = { min = -1 }\n",
+                "workers.min: invalid value: integer `-1`, expected a whole number",
+            ),
+            (
+                "[models.a]\nqueue = { jobs = 0 }\n",
+                "models.a.queue.jobs: invalid value: integer `0`, expected a whole",
+            ),
+            ("[models.a]\nqueue = { max_wait = \"off\" }\n", "queue.max_wait: \"off\" is no duration"),
+            (
+                "[server]\nmax_connections = 0\n",
+                "server.max_connections: invalid value: integer `0`, expected a whole",
+            ),
+            (
+                "[server]\nmax_connections = \"x\"\n",
+                "invalid type: string \"x\", expected a whole number from 1",
+            ),
+            ("server = 5\n", "line 1: server: invalid type: integer `5`, expected a table"),
             ("[server\n", "etc/candlepool.toml line 1: "),
             ("a = 1\na = 2\n", "etc/candlepool.toml line 2: "),
         ] {
             let error = read(text, &[]).unwrap_err();
             assert!(error.contains(wanted), "{text:?} gave {error:?}");
             assert!(!crate::failure::one_line(&error).contains("  "), "{error}");
+            for leaked in ["usize", "u32", "u64", "struct ", "Config"] {
+                assert!(!error.contains(leaked), "{error}");
+            }
         }
     }
 
@@ -244,7 +289,7 @@ mod tests {
             (
                 "CANDLEPOOL__SERVER__MAX_CONNECTIONS",
                 "many",
-                "environment variable CANDLEPOOL__SERVER__MAX_CONNECTIONS: ",
+                "environment variable CANDLEPOOL__SERVER__MAX_CONNECTIONS: invalid type: found string \"many\", expected a whole number from 1",
             ),
         ] {
             let error = read("", &[(name, value)]).unwrap_err();

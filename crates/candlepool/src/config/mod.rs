@@ -23,10 +23,11 @@ pub(crate) use size::Size;
 
 use crate::failure::Usage;
 use crate::logging::LogFormat;
+use crate::number::Whole;
 
 /// The whole configuration, as the file spells it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "sections such as [server]")]
 pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) memory: MemoryConfig,
@@ -36,16 +37,18 @@ pub(crate) struct Config {
 
 /// `[server]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct ServerConfig {
     /// Where to listen: an address, or a host name, and a port. Port 0 takes a free one.
     pub(crate) listen: String,
     /// One key a line; without a file and without `--api-key`, everybody may ask.
     pub(crate) api_keys_file: Option<PathBuf>,
+    /// Web pages that may ask from within a browser, besides the server's own: `https://example.org`, or `*`.
+    pub(crate) allowed_origins: Vec<String>,
     /// The largest body of a request.
     pub(crate) body_limit: Size,
     /// Connections at once; more wait to be accepted.
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: Whole<1>,
     /// How long a client may take to send a request's head, and a connection be idle.
     pub(crate) header_timeout: Span,
     /// How long a client may pause while it sends a body or reads an answer.
@@ -61,8 +64,9 @@ impl Default for ServerConfig {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             api_keys_file: None,
+            allowed_origins: Vec::new(),
             body_limit: Size::mebibytes(32),
-            max_connections: 1024,
+            max_connections: Whole::of(1024),
             header_timeout: Span::seconds(30),
             body_timeout: Span::seconds(30),
             request_timeout: None,
@@ -73,7 +77,7 @@ impl Default for ServerConfig {
 
 /// `[memory]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct MemoryConfig {
     /// What all models, caches and inputs take together.
     pub(crate) limit: Option<Size>,
@@ -81,7 +85,7 @@ pub(crate) struct MemoryConfig {
 
 /// `[log]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct LogConfig {
     /// A level, or a filter such as `candlepool=debug,warn`.
     pub(crate) level: Option<String>,
@@ -97,6 +101,9 @@ pub(crate) struct Overrides {
     pub(crate) drain_timeout: Option<Span>,
 }
 
+/// The smallest budget in which a small model and a few requests have room.
+const LEAST_MEMORY: Size = Size::mebibytes(16);
+
 impl Config {
     /// Reads the file, if one is named, and the environment, and applies the flags.
     ///
@@ -105,7 +112,7 @@ impl Config {
     /// The first thing that is wrong, with the place it was written at.
     pub(crate) async fn read(path: Option<&Path>, overrides: Overrides) -> anyhow::Result<Self> {
         let text = match path {
-            Some(path) => read_text(path).await?,
+            Some(path) => read_text(path, "--config").await?,
             None => String::new(),
         };
         let mut config = file::merge(path, &text, file::Environment::of_process())?;
@@ -139,15 +146,17 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         let server = &self.server;
-        if server.max_connections == 0 {
-            bail!("server.max_connections is 0: nobody could connect; allow at least 1");
+        if server.listen.is_empty() {
+            bail!("server.listen is empty; write HOST:PORT, such as 127.0.0.1:8080");
         }
         if server.body_limit.0 == 0 {
             bail!("server.body_limit is 0: no request could be sent; the default is 32MiB");
         }
-        if self.memory.limit == Some(Size(0)) {
+        if let Some(limit) = self.memory.limit
+            && limit < LEAST_MEMORY
+        {
             bail!(
-                "memory.limit is 0: no model could be loaded; leave it out for 80% of what the machine has"
+                "memory.limit is {limit}: no model could be loaded; allow at least {LEAST_MEMORY}, or leave it out for 80% of what the machine has"
             );
         }
         for (name, timeout) in
@@ -156,6 +165,11 @@ impl Config {
             if timeout.0.is_zero() {
                 bail!("server.{name} is 0: every client would be too slow; the default is 30s");
             }
+        }
+        if server.request_timeout.is_some_and(|timeout| timeout.0.is_zero()) {
+            bail!(
+                "server.request_timeout is 0: every request would be too late; allow more than 0, or leave it out for no deadline"
+            );
         }
         Ok(())
     }
@@ -179,20 +193,23 @@ impl Config {
     /// A file that cannot be read, with the line that is wrong.
     pub(crate) async fn keys(&self, flags: &[String]) -> anyhow::Result<Keys> {
         let text = match &self.server.api_keys_file {
-            Some(path) => Some((path.as_path(), read_text(path).await?)),
+            Some(path) => Some((path.as_path(), read_text(path, "server.api_keys_file").await?)),
             None => None,
         };
         Keys::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), flags)
     }
 }
 
-/// A file's text, or why it cannot be had.
-async fn read_text(path: &Path) -> anyhow::Result<String> {
+/// The text of a file that something names, or why it cannot be had.
+async fn read_text(path: &Path, named_by: &str) -> anyhow::Result<String> {
+    if path.as_os_str().is_empty() {
+        bail!("{named_by} is empty; name a file");
+    }
     tokio::fs::read_to_string(path).await.map_err(|error| {
         let told = match error.kind() {
-            ErrorKind::NotFound => format!("{} does not exist; check the path", path.display()),
-            ErrorKind::InvalidData => format!("{} is not UTF-8 text", path.display()),
-            _ => format!("cannot read {}: {error}", path.display()),
+            ErrorKind::NotFound => format!("{} does not exist; check {named_by}", path.display()),
+            ErrorKind::InvalidData => format!("{} is not UTF-8 text; check {named_by}", path.display()),
+            _ => format!("cannot read {}: {error}; check {named_by}", path.display()),
         };
         anyhow::Error::new(error).context(told)
     })

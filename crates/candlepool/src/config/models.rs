@@ -8,12 +8,14 @@ use anyhow::{anyhow, bail};
 use model_source::{Dtype, Source};
 use pool_core::{GroupConfig, QueueLimits, Workers};
 use serde::Deserialize;
+use serde::de::{self, Deserializer};
 
 use super::Span;
+use crate::number::Whole;
 
 /// `[models.NAME]`, as spelled.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct ModelConfig {
     pub(crate) modality: Option<String>,
     pub(crate) source: Option<Source>,
@@ -25,18 +27,55 @@ pub(crate) struct ModelConfig {
 
 /// `workers = { min, max }`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct WorkersConfig {
-    min: Option<usize>,
-    max: Option<usize>,
+    min: Option<Whole<0>>,
+    max: Option<Whole<1>>,
 }
 
 /// `queue = { jobs, max_wait }`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct QueueConfig {
-    jobs: Option<usize>,
-    max_wait: Option<Span>,
+    jobs: Option<Whole<1>>,
+    max_wait: Option<MaxWait>,
+}
+
+/// How long a job may be expected to wait: a duration, or `"none"` where any wait is accepted.
+#[derive(Clone, Copy, Debug)]
+enum MaxWait {
+    Span(Span),
+    Unbounded,
+}
+
+impl MaxWait {
+    const DEFAULT: Self = Self::Span(Span::seconds(30));
+}
+
+impl<'de> Deserialize<'de> for MaxWait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MaxWaitVisitor;
+
+        impl de::Visitor<'_> for MaxWaitVisitor {
+            type Value = MaxWait;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration with its unit, such as \"30s\", or \"none\" for any wait")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<MaxWait, E> {
+                match text {
+                    "none" => Ok(MaxWait::Unbounded),
+                    text => text
+                        .parse()
+                        .map(MaxWait::Span)
+                        .map_err(|error| E::custom(format!("{error}; or \"none\" for any wait"))),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(MaxWaitVisitor)
+    }
 }
 
 /// What a model does.
@@ -168,18 +207,15 @@ impl ModelSettings {
         settings.modality = modality;
         settings.dtype = model.dtype.unwrap_or_default();
         settings.group.workers = workers(name, model.workers.unwrap_or_default())?;
-        settings.group.idle_evict_after = model.idle_evict_after.map(|after| after.0);
+        settings.group.idle_evict_after = idle_evict_after(name, model.idle_evict_after)?;
         settings.group.limits = limits(name, model.queue)?;
         Ok(settings)
     }
 }
 
 fn workers(name: &str, config: WorkersConfig) -> anyhow::Result<Workers> {
-    let min = config.min.unwrap_or(0);
-    let max = config.max.unwrap_or(min.max(1));
-    if max == 0 {
-        bail!("models.{name}.workers.max is 0: nothing would ever be computed; allow at least 1");
-    }
+    let min = config.min.map_or(0, Whole::count);
+    let max = config.max.map_or(min.max(1), Whole::count);
     if max > MOST_WORKERS {
         bail!("models.{name}.workers.max is {max}; at most {MOST_WORKERS} are allowed");
     }
@@ -189,12 +225,24 @@ fn workers(name: &str, config: WorkersConfig) -> anyhow::Result<Workers> {
     Ok(Workers { min, max })
 }
 
-fn limits(name: &str, config: QueueConfig) -> anyhow::Result<QueueLimits> {
-    let jobs = config.jobs.unwrap_or(QUEUE_JOBS);
-    if jobs == 0 {
-        bail!("models.{name}.queue.jobs is 0: every request would be refused; allow at least 1");
+fn idle_evict_after(name: &str, after: Option<Span>) -> anyhow::Result<Option<Duration>> {
+    if after.is_some_and(|after| after.0.is_zero()) {
+        bail!(
+            "models.{name}.idle_evict_after is 0: the model would be unloaded after each request; allow more than 0, or leave it out for never"
+        );
     }
-    let max_wait = config.max_wait.map(|wait| wait.0).or(Some(Duration::from_secs(30)));
+    Ok(after.map(|after| after.0))
+}
+
+fn limits(name: &str, config: QueueConfig) -> anyhow::Result<QueueLimits> {
+    let jobs = config.jobs.map_or(QUEUE_JOBS, Whole::count);
+    let max_wait = match config.max_wait.unwrap_or(MaxWait::DEFAULT) {
+        MaxWait::Unbounded => None,
+        MaxWait::Span(wait) if wait.0.is_zero() => bail!(
+            "models.{name}.queue.max_wait is 0: every request that finds another would be refused; allow more than 0, or write \"none\" for any wait"
+        ),
+        MaxWait::Span(wait) => Some(wait.0),
+    };
     Ok(QueueLimits { jobs, max_wait, ..QueueLimits::default() })
 }
 
@@ -228,12 +276,13 @@ mod tests {
         };
         let base = "source = \"builtin\"\nmodality = \"text-embedding\"\n";
         assert_eq!(check(base), Ok(()));
+        assert_eq!(check(&format!("{base}queue = {{ max_wait = \"none\" }}")), Ok(()));
         assert_eq!(check(&format!("{base}workers = {{ min = 2 }}")), Ok(()));
         for (extra, wanted) in [
-            ("workers = { max = 0 }", "models.m.workers.max is 0"),
             ("workers = { min = 3, max = 2 }", "models.m.workers.min is 3, more than max"),
             ("workers = { max = 100000 }", "at most 256"),
-            ("queue = { jobs = 0 }", "models.m.queue.jobs is 0"),
+            ("idle_evict_after = \"0s\"", "models.m.idle_evict_after is 0"),
+            ("queue = { max_wait = \"0s\" }", "models.m.queue.max_wait is 0"),
         ] {
             let error = check(&format!("{base}{extra}")).unwrap_err();
             assert!(error.contains(wanted), "{error}");

@@ -15,8 +15,58 @@ use super::errors::ApiError;
 /// A whole body, and the part of the memory budget that it takes for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct WholeBody {
-    pub(crate) bytes: Vec<u8>,
-    _reservation: Reservation,
+    pieces: Pieces,
+    reservation: Reservation,
+}
+
+/// A body as it came. Where its length is not known before, every piece has its own memory: a single one would be copied
+/// to another place again and again as it grows, megabytes at once on a runtime thread.
+#[derive(Debug)]
+struct Pieces {
+    whole: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    len: usize,
+    announced: Option<usize>,
+}
+
+impl Pieces {
+    fn new(announced: Option<usize>) -> Self {
+        let last = Vec::with_capacity(announced.unwrap_or(0).min(PIECE));
+        Self { whole: Vec::new(), last, len: 0, announced }
+    }
+
+    fn add(&mut self, mut data: &[u8]) {
+        self.len += data.len();
+        if let Some(announced) = self.announced
+            && self.len > self.last.capacity()
+        {
+            // A first piece has come, so the rest is meant.
+            self.last.reserve_exact(announced.max(self.len) - self.last.len());
+        }
+        while !data.is_empty() {
+            if self.last.len() == self.last.capacity() {
+                let full = std::mem::replace(&mut self.last, Vec::with_capacity(PIECE));
+                if !full.is_empty() {
+                    self.whole.push(full);
+                }
+            }
+            let (now, later) = data.split_at(data.len().min(self.last.capacity() - self.last.len()));
+            self.last.extend_from_slice(now);
+            data = later;
+        }
+    }
+
+    /// All of it in one place.
+    fn join(self) -> Vec<u8> {
+        if self.whole.is_empty() {
+            return self.last;
+        }
+        let mut joined = Vec::with_capacity(self.len);
+        for piece in self.whole.into_iter().chain([self.last]) {
+            joined.extend_from_slice(&piece);
+        }
+        joined
+    }
 }
 
 /// Memory is reserved in pieces of so many bytes.
@@ -45,7 +95,7 @@ impl WholeBody {
         let governor = app.engine.governor();
         // For what has come, never for what was announced: announcing costs a client nothing.
         let mut reservation = governor.try_reserve(Account::Inputs, Size(0)).map_err(no_memory)?;
-        let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(PIECE));
+        let mut pieces = Pieces::new(announced);
         loop {
             let frame = tokio::time::timeout(app.limits.body_timeout, body.frame()).await;
             let frame = frame.map_err(|_| {
@@ -57,21 +107,35 @@ impl WholeBody {
                 ApiError::invalid("incomplete_body", format!("the body ended before it was whole: {error}"))
             })?;
             let Some(data) = frame.data_ref() else { continue };
-            if bytes.len() + data.len() > limit {
+            let len = pieces.len + data.len();
+            if len > limit {
                 return Err(too_large(limit));
             }
             let reserved = usize::try_from(reservation.bytes().get()).unwrap_or(usize::MAX);
-            if bytes.len() + data.len() > reserved {
-                let more = (bytes.len() + data.len() - reserved).max(PIECE);
+            if len > reserved {
+                let more = (len - reserved).max(PIECE);
                 reservation.try_grow(Size(more as u64)).map_err(no_memory)?;
             }
-            if bytes.len() + data.len() > bytes.capacity() {
-                // A first piece has come, so the rest is meant. Growing step by step would copy megabytes at once.
-                bytes.reserve_exact(announced.unwrap_or(0).saturating_sub(bytes.len()));
-            }
-            bytes.extend_from_slice(data);
+            pieces.add(data);
         }
-        Ok(Self { bytes, _reservation: reservation })
+        if !pieces.whole.is_empty() {
+            // What it is joined in.
+            reservation.try_grow(Size(pieces.len as u64)).map_err(no_memory)?;
+        }
+        Ok(Self { pieces, reservation })
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len
+    }
+
+    /// Reads something out of all of it; to be called in a lane where it is long. Its memory is given back then.
+    pub(crate) fn read_with<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
+        let Self { pieces, reservation } = self;
+        let outcome = read(&pieces.join());
+        drop(reservation);
+        outcome
     }
 }
 
@@ -100,4 +164,32 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 fn too_large(limit: usize) -> ApiError {
     let limit = crate::config::Size(limit as u64);
     ApiError::too_large(format!("the body is larger than {limit}, this server's limit; send less at once"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+        #[test]
+        fn no_byte_is_lost_and_none_is_moved_that_was_not_announced(
+            frames in proptest::collection::vec(0_usize..3 * PIECE / 2, 0..6),
+            announces in proptest::bool::ANY,
+        ) {
+            let all: Vec<u8> = (0..frames.iter().sum()).map(|at: usize| (at % 251) as u8).collect();
+            let mut pieces = Pieces::new(announces.then_some(all.len()));
+            let mut rest = all.as_slice();
+            for frame in frames {
+                let (now, later) = rest.split_at(frame);
+                pieces.add(now);
+                rest = later;
+                let widest = pieces.whole.iter().chain([&pieces.last]).map(Vec::capacity).max();
+                proptest::prop_assert!(announces || widest <= Some(PIECE));
+                proptest::prop_assert!(!announces || pieces.whole.is_empty());
+            }
+            proptest::prop_assert_eq!(pieces.len, all.len());
+            proptest::prop_assert!(pieces.join() == all);
+        }
+    }
 }

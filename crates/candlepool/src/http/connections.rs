@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,6 +72,8 @@ pub(crate) struct Connections {
     /// How long a client may not read its answer.
     write_timeout: Duration,
     tasks: TaskTracker,
+    /// Answers that are being written.
+    answers: TaskTracker,
     /// Connections finish the request at hand and close.
     closing: CancellationToken,
 }
@@ -82,6 +85,7 @@ impl Connections {
             header_timeout,
             write_timeout,
             tasks: TaskTracker::new(),
+            answers: TaskTracker::new(),
             closing: CancellationToken::new(),
         }
     }
@@ -114,7 +118,7 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set a connection up");
         }
-        let stream = StallGuard::new(stream, self.write_timeout);
+        let stream = StallGuard::new(stream, self.write_timeout, self.answers.clone());
         let mut http = http1::Builder::new();
         // Also how long a connection may be idle: the wait for the next head is the wait for a head.
         http.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
@@ -123,11 +127,16 @@ impl Connections {
         self.tasks.spawn(async move {
             let _permit = permit;
             let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = closing.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let ended = if closing.is_cancelled() {
+                // It comes late, and is to hear why it is refused; that answer closes it.
+                connection.await
+            } else {
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = closing.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
             };
             if let Err(error) = ended {
@@ -136,12 +145,17 @@ impl Connections {
         });
     }
 
-    /// Lets every connection finish the request at hand, for so long at most.
-    pub(crate) async fn close(&self, within: Duration) {
+    /// Lets every connection finish the request at hand: for so long whatever it does, and until the deadline while an
+    /// answer is on its way to a client who reads slowly.
+    pub(crate) async fn close(&self, within: Duration, deadline: Instant) {
         self.closing.cancel();
         self.tasks.close();
-        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
-            tracing::warn!(connections = self.tasks.len(), "connections are still open; closing them");
+        self.answers.close();
+        if tokio::time::timeout(within, self.tasks.wait()).await.is_ok() {
+            return;
+        }
+        if tokio::time::timeout_at(deadline, self.answers.wait()).await.is_err() {
+            tracing::warn!(answers = self.answers.len(), "answers are still being read; cutting them off");
         }
     }
 }

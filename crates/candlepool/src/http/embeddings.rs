@@ -1,49 +1,56 @@
 //! `POST /v1/embeddings`.
 
 use std::fmt;
-use std::num::NonZeroU32;
 
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq as _, Serializer};
 use serde::{Deserialize as DeserializeDerive, Serialize};
-use text_embedding::{Embedding, Input, TextEmbedding};
+use text_embedding::{Embedding, Input, Ranker, TextEmbedding};
 
-use super::body::WholeBody;
-use super::envelope::Terms;
+use super::asked::Asked;
 use super::errors::ApiError;
 use super::{App, answer, json};
-use crate::served::Served;
+use crate::number::Whole;
 
 /// The request, as OpenAI defines it. Other fields are refused by name.
 #[derive(DeserializeDerive)]
-#[serde(deny_unknown_fields)]
-struct EmbeddingsRequest {
+#[serde(deny_unknown_fields, expecting = "an object with model and input")]
+pub(super) struct EmbeddingsRequest {
     model: String,
     input: Inputs,
     #[serde(default)]
-    encoding_format: Encoding,
+    encoding_format: Option<Encoding>,
     #[serde(default)]
-    dimensions: Option<NonZeroU32>,
+    dimensions: Option<Whole<1>>,
     #[serde(default)]
     user: Option<String>,
 }
 
 /// How vectors are written.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, DeserializeDerive)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum Encoding {
     /// As a list of numbers.
     #[default]
     Float,
     /// As the base64 of their little-endian f32.
     Base64,
+}
+
+impl TryFrom<String> for Encoding {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "float" => Ok(Self::Float),
+            "base64" => Ok(Self::Base64),
+            _ => Err(format!("{name:?} is neither \"float\" nor \"base64\"")),
+        }
+    }
 }
 
 /// The answer, as OpenAI defines it.
@@ -89,21 +96,13 @@ const BYTES_A_NUMBER: usize = 13;
 /// Answers the request.
 pub(super) async fn embeddings(
     State(app): State<App>,
-    Extension(terms): Extension<Terms>,
-    headers: HeaderMap,
-    body: Body,
+    Asked { terms, request }: Asked<EmbeddingsRequest>,
 ) -> Result<Response, ApiError> {
-    let body = WholeBody::read(&app, &headers, body).await?;
-    let request: EmbeddingsRequest = json::parse(&app, body).await?;
-    let pool = match app.registry.served(&request.model, terms.deadline).await? {
-        Served::Embedding(pool) => pool,
-        Served::Reranker(_) => {
-            let message = format!(
-                "model {} is a cross-encoder, which makes no vectors; use it with /v1/rerank",
-                request.model
-            );
-            return Err(ApiError::invalid("wrong_model", message).param("model"));
-        }
+    let Ranker::Embedding(pool) = app.registry.served(&request.model, terms.deadline).await? else {
+        let model = request.model;
+        let message =
+            format!("model {model} is a cross-encoder, which makes no vectors; use it with /v1/rerank");
+        return Err(ApiError::invalid("wrong_model", message).param("model"));
     };
     let dimensions = dimensions(&pool, request.dimensions)?;
     let Inputs(inputs) = request.input;
@@ -119,19 +118,19 @@ pub(super) async fn embeddings(
     let bytes = embeddings.len() * dimensions * BYTES_A_NUMBER;
     let answer = EmbeddingsAnswer {
         object: "list",
-        data: (request.encoding_format, embeddings),
+        data: (request.encoding_format.unwrap_or_default(), embeddings),
         model: request.model,
         usage: Usage::of(tokens),
     };
     answer::json(&app, answer, bytes).await
 }
 
-fn dimensions(pool: &TextEmbedding, asked: Option<NonZeroU32>) -> Result<usize, ApiError> {
+fn dimensions(pool: &TextEmbedding, asked: Option<Whole<1>>) -> Result<usize, ApiError> {
     let info = pool.info();
     let Some(asked) = asked else {
         return Ok(info.dimensions);
     };
-    let asked = asked.get() as usize;
+    let asked = asked.count();
     if asked > info.full_dimensions {
         let message =
             format!("dimensions is {asked}; model {} has 1 to {}", info.model, info.full_dimensions);
@@ -236,18 +235,16 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, id: u64) -> Result<Entry, E> {
-        u32::try_from(id)
-            .map(Entry::Id)
-            .map_err(|_| E::custom(format!("token id {id} is in no model's vocabulary")))
+        TokenVisitor.visit_u64(id).map(|TokenId(id)| Entry::Id(id))
     }
 
     fn visit_i64<E: de::Error>(self, id: i64) -> Result<Entry, E> {
-        Err(E::custom(format!("token id {id} is negative")))
+        TokenVisitor.visit_i64(id).map(|TokenId(id)| Entry::Id(id))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entry, A::Error> {
         let mut ids = Vec::<u32>::new();
-        while let Some(id) = list.next_element()? {
+        while let Some(TokenId(id)) = list.next_element()? {
             ids.push(id);
         }
         Ok(Entry::Input(ids.into()))
@@ -261,5 +258,36 @@ impl<'de> Visitor<'de> for EntryVisitor {
             }
             _ => "an object is none of a text, a token id and a list of token ids",
         }))
+    }
+}
+
+/// A position in a vocabulary.
+struct TokenId(u32);
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TokenVisitor)
+    }
+}
+
+struct TokenVisitor;
+
+impl Visitor<'_> for TokenVisitor {
+    type Value = TokenId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token id")
+    }
+
+    fn visit_u64<E: de::Error>(self, id: u64) -> Result<TokenId, E> {
+        let known = u32::try_from(id).map(TokenId);
+        known.map_err(|_| E::custom(format!("token id {id} is in no model's vocabulary")))
+    }
+
+    fn visit_i64<E: de::Error>(self, id: i64) -> Result<TokenId, E> {
+        match u64::try_from(id) {
+            Ok(id) => self.visit_u64(id),
+            Err(_) => Err(E::custom(format!("token id {id} is negative"))),
+        }
     }
 }

@@ -20,7 +20,9 @@ use super::auth::Caller;
 use super::errors::ApiError;
 use super::linger::LingeringBody;
 use super::metrics::Observed;
+use super::origins::Page;
 use super::{App, AppState};
+use crate::failure::shortened;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
@@ -30,6 +32,8 @@ const PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 const OPEN: [&str; 3] = ["/health", "/ready", "/metrics"];
 /// Answered during a shutdown too.
 const DURING_DRAIN: [&str; 4] = ["/health", "/ready", "/metrics", "/pools"];
+/// So much of a path goes into the log.
+const LONGEST_PATH: usize = 200;
 /// A day; a client that waits longer has forgotten.
 const LONGEST_TIMEOUT: f64 = 86_400.0;
 /// Jobs answer at their deadline by themselves. What is still on its way then (a body that does not end, an answer being
@@ -49,9 +53,11 @@ pub(super) async fn envelope(State(app): State<App>, request: Request, next: Nex
     let id = request_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let mut observed = Observed::begin(request.method(), route);
-    let span =
-        tracing::info_span!("request", id = %id, method = %request.method(), path = %request.uri().path());
-    let mut response = answer(&app, request, next).instrument(span.clone()).await;
+    let path = shortened(request.uri().path(), LONGEST_PATH);
+    let span = tracing::info_span!("request", id = %id, method = %request.method(), %path);
+    let page = app.origins.page(request.headers());
+    let mut response = answer(&app, &page, request, next).instrument(span.clone()).await;
+    page.tell(&mut response);
     let status = response.status();
     observed.answered(status.as_u16());
     span.in_scope(|| {
@@ -72,9 +78,16 @@ pub(super) async fn envelope(State(app): State<App>, request: Request, next: Nex
     response
 }
 
-async fn answer(app: &App, request: Request, next: Next) -> Response {
+async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Response {
     let request = with_lingering_body(app, request);
     let path = request.uri().path();
+    // Before all else: a browser's question carries no key, and an answer that it may not read tells nobody anything.
+    if let Some(answered) = page.preflight(request.method(), request.headers()) {
+        return answered.unwrap_or_else(ApiError::into_response);
+    }
+    if let Err(error) = page.check(request.method()) {
+        return error.into_response();
+    }
     // A drain waits for whoever holds this, and for nobody it has refused.
     let held = app.drain.hold();
     if held.is_none() && !DURING_DRAIN.contains(&path) {

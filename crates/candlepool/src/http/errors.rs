@@ -11,11 +11,14 @@ use pool_core::compute::ComputeError;
 use serde::Serialize;
 use text_embedding::Error as EmbeddingError;
 
-use crate::failure::one_line;
+use crate::failure::{shortened, told};
 use crate::registry::NotServed;
 
 /// Whether official clients send the request again by themselves.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Names of parameters that a client makes up may be as long as a body.
+const LONGEST_PARAM: usize = 200;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -30,8 +33,11 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// The one place where messages are made one line of a bearable length. Long ones arise where long bodies are read,
+    /// in a lane, and so are cut there.
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after: None, is_final: false }
+        let message = told(message.into());
+        Self { status, code, message, param: None, retry_after: None, is_final: false }
     }
 
     /// The request makes no sense: 400.
@@ -42,6 +48,11 @@ impl ApiError {
     /// No key, or not one of ours: 401.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+    }
+
+    /// A web page that may not: 403.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "origin_not_allowed", message)
     }
 
     /// Nothing is there: 404.
@@ -90,7 +101,7 @@ impl ApiError {
 
     /// Names the parameter at fault.
     pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
-        self.param = Some(param.into());
+        self.param = Some(shortened(&param.into(), LONGEST_PARAM).into_owned());
         self
     }
 
@@ -112,6 +123,7 @@ impl ApiError {
     fn kind(&self) -> &'static str {
         match self.status {
             StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
             StatusCode::NOT_FOUND => "not_found_error",
             StatusCode::REQUEST_TIMEOUT => "timeout_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -184,9 +196,8 @@ struct ErrorObject<'a> {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let message = one_line(&self.message);
         let error = ErrorObject {
-            message: &message,
+            message: &self.message,
             r#type: self.kind(),
             param: self.param.as_deref(),
             code: self.code,

@@ -11,6 +11,7 @@ use serde_json::error::Category;
 use super::AppState;
 use super::body::WholeBody;
 use super::errors::ApiError;
+use crate::failure::shortened;
 
 /// Longer JSON, read or written, goes through a compute lane: it would hold up everybody else on this thread.
 pub(super) const HEAVY: usize = 64 << 10;
@@ -53,6 +54,9 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_seq(List(name, PhantomData))
 }
 
+/// A parameter's name that a client made up may be as long as its body.
+const LONGEST_NAME: usize = 200;
+
 /// On whose account the server's own work goes in the lanes.
 pub(super) fn claim() -> Claim {
     Claim::new(ModelId::new("http"))
@@ -67,10 +71,10 @@ pub(super) async fn parse<T: DeserializeOwned + Send + 'static>(
     app: &AppState,
     body: WholeBody,
 ) -> Result<T, ApiError> {
-    if body.bytes.len() <= HEAVY {
-        return read(&body.bytes);
+    if body.len() <= HEAVY {
+        return body.read_with(read);
     }
-    app.engine.lanes().prepare(&claim(), move || read(&body.bytes)).await?
+    app.engine.lanes().prepare(&claim(), move || body.read_with(read)).await?
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -97,13 +101,14 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
     let reason = told.strip_suffix(&place).unwrap_or(&told);
     if let Some((name, known)) = quoted(reason, "unknown field `") {
         let param = inside(path, name);
+        let param = shortened(&param, LONGEST_NAME);
         let known =
             known.split_once("expected ").map_or("", |(_, known)| known).trim_start_matches("one of ");
         let message = format!(
             "parameter {param} is not supported; supported are {}",
             known.replace("` or `", "`, `").replace('`', "")
         );
-        return ApiError::invalid("unknown_parameter", message).param(param);
+        return ApiError::invalid("unknown_parameter", message).param(param.as_ref());
     }
     if let Some((name, _)) = quoted(reason, "missing field `") {
         let param = inside(path, name);
@@ -112,7 +117,8 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
     if path.is_empty() {
         return ApiError::invalid("invalid_value", format!("{reason}{place}"));
     }
-    ApiError::invalid("invalid_value", format!("{path}: {reason}{place}")).param(path)
+    let path = shortened(path, LONGEST_NAME);
+    ApiError::invalid("invalid_value", format!("{path}: {reason}{place}")).param(path.as_ref())
 }
 
 fn quoted<'a>(reason: &'a str, before: &str) -> Option<(&'a str, &'a str)> {

@@ -16,6 +16,7 @@ use pool_core::memory_governor::Account;
 use tokio::time::Instant;
 
 use super::App;
+use crate::stderr::DROPPED_LINES;
 
 const REQUESTS: &str = "candlepool_http_requests_total";
 const REQUEST_SECONDS: &str = "candlepool_http_request_seconds";
@@ -97,6 +98,7 @@ fn describe() {
     metrics::describe_gauge!(MEMORY_RESERVED, Unit::Bytes, "What is reserved of it, by account");
     metrics::describe_gauge!(LANE_BUSY, Unit::Count, "Compute slots taken, by lane");
     metrics::describe_gauge!(LANE_WAITING, Unit::Count, "Work that waits for a compute slot, by lane");
+    metrics::describe_counter!(DROPPED_LINES, Unit::Count, "Log lines that standard error had no room for");
     metrics::describe_gauge!(LOST_THREADS, Unit::Count, "Threads whose work never returned");
 }
 

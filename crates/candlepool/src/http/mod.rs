@@ -4,6 +4,7 @@
 //! are dealt with. What is computed, and when, is the pools'.
 
 mod answer;
+mod asked;
 mod auth;
 mod body;
 mod connections;
@@ -15,6 +16,7 @@ mod json;
 mod linger;
 mod metrics;
 mod models;
+mod origins;
 mod pools;
 mod rerank;
 mod router;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use connections::{Connections, Listening};
 pub(crate) use metrics::Exporter;
+pub(crate) use origins::Origins;
 pub(crate) use pools::Pools;
 pub(crate) use router::router;
 
@@ -47,6 +50,7 @@ pub(crate) struct AppState {
     pub(crate) engine: Engine,
     pub(crate) registry: Registry,
     pub(crate) keys: Keys,
+    pub(crate) origins: Origins,
     pub(crate) limits: Limits,
     pub(crate) drain: Drain,
     pub(crate) exporter: Exporter,

@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
@@ -31,7 +32,13 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, ApiError> {
 }
 
 /// One model.
-pub(super) async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn one(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| {
+        ApiError::invalid("invalid_value", "the model's name in the path is not UTF-8").param("model")
+    })?;
     let entry = app.registry.find(&name)?;
     answer::short(&object(&app, entry.name()))
 }

@@ -2,34 +2,29 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize as DeserializeDerive, Serialize};
-use text_embedding::Ranking;
 
-use super::body::WholeBody;
+use super::asked::Asked;
 use super::embeddings::Usage;
-use super::envelope::Terms;
 use super::errors::ApiError;
 use super::{App, answer, json};
-use crate::served::Served;
+use crate::number::Whole;
 
 /// The request. Other fields are refused by name.
 #[derive(DeserializeDerive)]
-#[serde(deny_unknown_fields)]
-struct RerankRequest {
+#[serde(deny_unknown_fields, expecting = "an object with model, query and documents")]
+pub(super) struct RerankRequest {
     model: String,
     query: String,
     #[serde(deserialize_with = "documents")]
     documents: Vec<Document>,
     #[serde(default)]
-    top_n: Option<std::num::NonZeroU32>,
+    top_n: Option<Whole<1>>,
     #[serde(default)]
-    return_documents: bool,
+    return_documents: Option<bool>,
     #[serde(default)]
     user: Option<String>,
 }
@@ -75,38 +70,25 @@ const BYTES_A_RESULT: usize = 48;
 /// Answers the request.
 pub(super) async fn rerank(
     State(app): State<App>,
-    Extension(terms): Extension<Terms>,
-    headers: HeaderMap,
-    body: Body,
+    Asked { terms, request }: Asked<RerankRequest>,
 ) -> Result<Response, ApiError> {
-    let body = WholeBody::read(&app, &headers, body).await?;
-    let request: RerankRequest = json::parse(&app, body).await?;
     if request.documents.is_empty() {
         return Err(
             ApiError::invalid("invalid_value", "documents is empty; send at least one").param("documents")
         );
     }
-    let served = app.registry.served(&request.model, terms.deadline).await?;
-    let principal = terms.caller.principal(request.user.as_deref());
+    let ranker = app.registry.served(&request.model, terms.deadline).await?;
     let documents: Vec<Arc<str>> = request.documents.into_iter().map(|Document(text)| text).collect();
-    let texts = documents.iter().cloned();
-    let top = request.top_n.map_or(usize::MAX, |top| top.get() as usize);
-    let ranked: Result<Ranking, _> = match served {
-        Served::Embedding(pool) => {
-            let call = pool.rerank(request.query, texts).top(top);
-            call.priority(terms.priority).deadline(terms.deadline).principal(principal).await
-        }
-        Served::Reranker(pool) => {
-            let call = pool.rerank(request.query, texts).top(top);
-            call.priority(terms.priority).deadline(terms.deadline).principal(principal).await
-        }
-    };
-    let ranking = ranked.map_err(|error| ApiError::of_pool(&error, "documents"))?;
+    let call = ranker.rerank(request.query, documents.iter().cloned());
+    let call = call.top(request.top_n.map_or(usize::MAX, Whole::count));
+    let call = call.priority(terms.priority).deadline(terms.deadline);
+    let call = call.principal(terms.caller.principal(request.user.as_deref()));
+    let ranking = call.await.map_err(|error| ApiError::of_pool(&error, "documents"))?;
     let usage = Usage::of(ranking.tokens);
     let mut bytes = ranking.len() * BYTES_A_RESULT;
+    let returned = request.return_documents.unwrap_or(false);
     let results = ranking.iter().map(|ranked| {
-        let document =
-            request.return_documents.then(|| ReturnedDocument { text: Arc::clone(&documents[ranked.index]) });
+        let document = returned.then(|| ReturnedDocument { text: Arc::clone(&documents[ranked.index]) });
         bytes += document.as_ref().map_or(0, |document| document.text.len());
         RankedDocument { index: ranked.index, relevance_score: ranked.score, document }
     });

@@ -1,7 +1,7 @@
 //! Clients that do not read their answers: given up after a while.
 //!
 //! HTTP's own timeouts watch what comes in. An answer that nobody reads would hold its memory and its connection's place
-//! for as long as the client likes.
+//! for as long as the client likes. Answers are also counted while they are written: a shutdown waits for these.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// A connection that fails once nothing could be written for so long.
 #[derive(Debug)]
@@ -18,11 +20,21 @@ pub(super) struct StallGuard<S> {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
     is_stalled: bool,
+    answers: TaskTracker,
+    /// Held from the first byte of an answer until the system has all of it.
+    answering: Option<TaskTrackerToken>,
 }
 
 impl<S> StallGuard<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, timer: Box::pin(sleep(limit)), is_stalled: false }
+    /// Guards a connection whose answers are counted while they are being written.
+    pub(super) fn new(stream: S, limit: Duration, answers: TaskTracker) -> Self {
+        Self { stream, limit, timer: Box::pin(sleep(limit)), is_stalled: false, answers, answering: None }
+    }
+
+    fn begin_to_answer(&mut self) {
+        if self.answering.is_none() {
+            self.answering = Some(self.answers.token());
+        }
     }
 
     /// Passes on how a write went, and watches the time while it does not go on.
@@ -56,6 +68,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begin_to_answer();
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watch(written, context)
     }
@@ -65,6 +78,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin_to_answer();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.watch(written, context)
     }
@@ -75,6 +89,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.answering = None;
+        }
         self.watch(flushed, context)
     }
 
@@ -93,7 +110,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_may_be_slow_but_not_gone() {
         let (mut reader, writer) = tokio::io::duplex(4);
-        let mut guarded = StallGuard::new(writer, Duration::from_secs(10));
+        let answers = TaskTracker::new();
+        let mut guarded = StallGuard::new(writer, Duration::from_secs(10), answers.clone());
         let slow = async {
             for _ in 0..5 {
                 tokio::time::sleep(Duration::from_secs(9)).await;
@@ -103,6 +121,9 @@ mod tests {
         };
         let (written, kept) = tokio::join!(guarded.write_all(&[1; 24]), slow);
         written.unwrap();
+        assert_eq!(answers.len(), 1, "what is written may not have been sent");
+        guarded.flush().await.unwrap();
+        assert!(answers.is_empty());
         let began = Instant::now();
         let error = guarded.write_all(&[1; 8]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{App, AppState, Exporter, Limits, router};
+use super::{App, AppState, Exporter, Limits, Origins, router};
 use crate::config::{Config, Keys};
 use crate::registry::Registry;
 use crate::shutdown::Drain;
@@ -91,6 +91,7 @@ impl Server {
             engine: Engine::builder().build().unwrap(),
             registry: Registry::new(config.models().unwrap()),
             keys: Keys::parse(keys, &[]).unwrap(),
+            origins: Origins::parse(&config.server.allowed_origins).unwrap(),
             limits: Limits {
                 body: body_limit,
                 body_timeout: Duration::from_millis(300),

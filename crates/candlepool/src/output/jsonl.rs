@@ -35,7 +35,7 @@ pub(super) fn append_object(line: &mut Vec<u8>, record: &Record<'_>) -> anyhow::
     line.extend_from_slice(format!("{{\"index\":{}", record.index).as_bytes());
     if let Some(id) = record.id {
         line.extend_from_slice(b",\"id\":");
-        serde_json::to_writer(&mut *line, id)?;
+        line.extend_from_slice(id.get().as_bytes());
     }
     match record.values {
         Ok(values) => {

@@ -10,7 +10,7 @@ mod sink;
 use std::path::Path;
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub(crate) use sink::Sink;
 
@@ -35,7 +35,7 @@ pub(crate) struct Record<'a> {
     /// Its position in the input, from 0.
     pub(crate) index: u64,
     /// What the input calls it.
-    pub(crate) id: Option<&'a Value>,
+    pub(crate) id: Option<&'a RawValue>,
     /// The vector, or why there is none.
     pub(crate) values: Result<&'a [f32], &'a str>,
 }

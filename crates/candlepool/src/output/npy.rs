@@ -7,7 +7,7 @@
 use anyhow::bail;
 
 use super::{Record, Sink};
-use crate::failure::tell;
+use crate::stderr::tell;
 
 /// Bytes before the rows: magic, version, length, and the description, padded. A multiple of 64, as the format asks.
 const HEADER: usize = 128;
@@ -45,7 +45,7 @@ impl NpyArray {
             Err(_) => {
                 let mut line = Vec::new();
                 super::jsonl::append_object(&mut line, &record)?;
-                tell(&String::from_utf8_lossy(&line));
+                tell(&String::from_utf8_lossy(&line)).await;
                 if let Some(columns) = self.columns {
                     self.row(std::iter::repeat_n(f32::NAN, columns)).await?;
                 }

@@ -49,6 +49,10 @@ impl Sink {
             Some(path) => Self::file(path).await?,
             None => Self::new(Target::File(seekable_stdout()?), "standard output".to_owned()),
         };
+        // Before the first byte: an older file that a shell's >> adds to stays as it was.
+        if is_appending(sink.seekable()?) {
+            return Err(appending(&sink.name));
+        }
         let file = sink.seekable()?;
         let is_file = file.metadata().await.is_ok_and(|metadata| metadata.is_file());
         let at = file.stream_position().await;
@@ -101,10 +105,8 @@ impl Sink {
         };
         match rewritten.await {
             Ok(true) => Ok(()),
-            // A shell's >> appends whatever is written, wherever the file's position is.
-            Ok(false) => {
-                Err(anyhow!("{name} is opened for appending, so npy cannot be written to it; use --out FILE"))
-            }
+            // Where the system does not tell before.
+            Ok(false) => Err(appending(&name)),
             Err(error) => Err(self.failed(error)),
         }
     }
@@ -123,6 +125,22 @@ impl Sink {
         let told = format!("cannot write {}: {error}", self.name);
         anyhow!(error).context(told)
     }
+}
+
+/// Whether whatever is written goes to the end, wherever the file's position is.
+fn is_appending(file: &File) -> bool {
+    #[cfg(unix)]
+    return rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND));
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+fn appending(name: &str) -> anyhow::Error {
+    Usage::new(format!("{name} is opened for appending, so npy cannot be written to it; use > or --out FILE"))
+        .into()
 }
 
 fn no_seek(name: &str) -> anyhow::Error {

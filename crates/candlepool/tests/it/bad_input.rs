@@ -66,7 +66,7 @@ async fn the_chain_of_causes_is_told_where_it_is_asked_for() {
     let told = stderr(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        told.starts_with("error: no/such/file.toml does not exist; check the path\n  caused by: "),
+        told.starts_with("error: no/such/file.toml does not exist; check --config\n  caused by: "),
         "{told}"
     );
 }
@@ -78,15 +78,27 @@ async fn configurations_that_make_no_sense_are_told_in_one_line() {
     for (text, wanted) in [
         ("[server]\nlistn = \"127.0.0.1:0\"\n", "line 2: unknown key \"listn\" in [server]"),
         ("[memory]\nlimit = \"much\"\n", "line 2: memory.limit: \"much\" is no size"),
-        ("[memory]\nlimit = \"0B\"\n", "memory.limit is 0"),
+        ("[memory]\nlimit = \"0B\"\n", "memory.limit is 0 B"),
+        ("[server]\nrequest_timeout = \"0s\"\n", "server.request_timeout is 0"),
+        ("[server]\nallowed_origins = [\"example.org\"]\n", "server.allowed_origins has \"example.org\""),
+        (
+            "[models.a]\nsource = \"builtin\"\nmodality = \"text-embedding\"\nqueue = { max_wait = \"0s\" }\n",
+            "models.a.queue.max_wait is 0",
+        ),
+        (
+            "[models.a]\nsource = \"builtin\"\nmodality = \"text-embedding\"\nidle_evict_after = \"0s\"\n",
+            "models.a.idle_evict_after is 0",
+        ),
         ("[models.a]\nmodality = \"text-embedding\"\n", "models.a has no source"),
         (
             "[models.a]\nsource = \"builtin\"\nmodality = \"llava-vision\"\n",
             "modality llava-vision is not built yet",
         ),
         ("[models.\"a b\"]\nsource = \"builtin\"\nmodality = \"text-embedding\"\n", "cannot name a model"),
-        ("[server]\napi_keys_file = \"keys.txt\"\n", "keys.txt does not exist"),
+        ("[server]\napi_keys_file = \"keys.txt\"\n", "keys.txt does not exist; check server.api_keys_file"),
         ("[log]\nlevel = \"shout=very\"\n", "log.level is \"shout=very\""),
+        ("[log]\nlevel = \"loud\"\n", "log.level is \"loud\": \"loud\" is no level"),
+        ("[log]\nlevel = \"\"\n", "log.level is \"\": it is empty"),
         ("[log]\nformat = \"xml\"\n", "line 2: log.format: unknown variant `xml`"),
         ("nonsense", "line 1"),
     ] {
@@ -97,16 +109,34 @@ async fn configurations_that_make_no_sense_are_told_in_one_line() {
     }
     let missing = "gone=text-embedding:no/such/folder";
     let output = run(&["serve", "--log-format", "json", "--listen", "127.0.0.1:0", "--model", missing]).await;
-    let told = stderr(&output).lines().last().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let told = failed(&output, 1);
     assert!(told.starts_with("error: no model can be served: gone: no/such/folder does not exist"), "{told}");
     let mut command = candlepool();
     command.args(["serve", "--listen", "127.0.0.1:0"]).env("CANDLEPOOL__SERVER__BODY_LIMIT", "big");
     let told = failed(&command.output().await.unwrap(), 1).to_owned();
     assert!(told.contains("CANDLEPOOL__SERVER__BODY_LIMIT"), "{told}");
-    let output = run(&["serve", "--listen", "nowhere.invalid:80"]).await;
-    let told = stderr(&output).lines().last().unwrap();
-    assert!(output.status.code() == Some(1) && told.starts_with("error: "), "{told}");
+    let mut command = candlepool();
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("CANDLEPOOL_LOG", "loud");
+    let told = failed(&command.output().await.unwrap(), 1).to_owned();
+    assert!(told.starts_with("error: CANDLEPOOL_LOG is \"loud\""), "{told}");
+}
+
+#[tokio::test]
+async fn arguments_of_serve_that_make_no_sense_are_told_in_one_line() {
+    for (arguments, wanted) in [
+        (["--listen", "nowhere.invalid:80"], "cannot listen on nowhere.invalid:80"),
+        (["--listen", "127.0.0.1:99999"], "cannot listen on 127.0.0.1:99999"),
+        (["--listen", "127.0.0.1"], "write HOST:PORT"),
+        (["--listen", ""], "server.listen is empty"),
+        (["--memory", "1B"], "memory.limit is 1 B"),
+    ] {
+        let output = run(&[&["serve"], arguments.as_slice()].concat()).await;
+        let told = failed(&output, 1).to_owned();
+        assert!(told.contains(wanted), "{arguments:?} gave {told:?}");
+    }
+    let long = "x".repeat(100_000);
+    let told = failed(&run(&["embed", "--model", &format!("{long}:y"), "text"]).await, 2).to_owned();
+    assert!(told.len() < 2000 && told.contains("unknown scheme"), "{told}");
 }
 
 #[tokio::test]

@@ -86,11 +86,16 @@ async fn every_format_has_the_same_numbers() {
     assert_eq!(read_npy(&std::fs::read(folder.path().join("stdout.npy")).unwrap()).0, 3);
     let told = failed(&go(arguments("npy")).await, 2).to_owned();
     assert!(told.contains("use --out FILE"), "{told}");
-    let appended =
-        std::fs::File::options().append(true).create(true).open(folder.path().join("appended")).unwrap();
-    let child = candlepool().args(arguments("npy")).stdout(appended).stderr(Stdio::piped()).spawn().unwrap();
-    let told = failed(&child.wait_with_output().await.unwrap(), 1).to_owned();
-    assert!(told.contains("opened for appending"), "{told}");
+    for before in ["", "kept as it is"] {
+        let path = folder.path().join("appended");
+        std::fs::write(&path, before).unwrap();
+        let appended = std::fs::File::options().append(true).open(&path).unwrap();
+        let child =
+            candlepool().args(arguments("npy")).stdout(appended).stderr(Stdio::piped()).spawn().unwrap();
+        let told = failed(&child.wait_with_output().await.unwrap(), 2).to_owned();
+        assert!(told.contains("opened for appending"), "{told}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    }
 }
 
 #[tokio::test]
@@ -279,4 +284,48 @@ async fn a_long_file_streams_in_bounded_memory() {
     };
     let (short, long) = (peak(10_000).await, peak(200_000).await);
     assert!(long < short + 20 * 1024, "10,000 lines took {short} KiB, 200,000 took {long} KiB");
+}
+
+#[tokio::test]
+async fn an_id_is_repeated_as_it_was_written() {
+    let model = model();
+    let ids = ["123456789012345678901234567890", "-0.10", "1e400", "\"a\\u0062\""];
+    let input: String = ids.iter().map(|id| format!("{{\"id\": {id}, \"text\": \"text\"}}\n")).collect();
+    let arguments = ["--input", "-", "--input-format", "jsonl"];
+    let output = run_with(
+        &[&["embed", "--model", &model, "--format", "jsonl"], arguments.as_slice()].concat(),
+        input.as_bytes(),
+    )
+    .await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    for (line, id) in stdout(&output).lines().zip(ids) {
+        assert!(line.contains(&format!(",\"id\":{id},")), "{line}");
+    }
+    let query = ["rerank", "--model", &model, "--query", "q", "--format", "json"];
+    let output = run_with(&[query.as_slice(), &arguments].concat(), input.as_bytes()).await;
+    for id in ids {
+        assert!(stdout(&output).contains(&format!("\"id\":{id},")), "{}", stdout(&output));
+    }
+}
+
+#[tokio::test]
+async fn failures_without_end_do_not_fill_the_memory() {
+    let model = model();
+    let input = "{}\n".repeat(1500);
+    let arguments = ["embed", "--model", &model, "--input", "-", "--input-format", "jsonl"];
+    let output = run_with(&arguments, input.as_bytes()).await;
+    assert!(failed(&output, 1).contains("1500 of 1500 items failed"));
+    let document: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(document["embeddings"].as_array().unwrap().len(), 1500);
+    assert_eq!(document["errors"].as_array().unwrap().len(), 1000);
+    assert_eq!(document["more_errors"], 500);
+}
+
+#[tokio::test]
+async fn more_texts_than_can_be_ranked_are_refused_by_their_number() {
+    let model = model();
+    let input = "\n".repeat(100_001);
+    let output =
+        run_with(&["rerank", "--model", &model, "--query", "q", "--input", "-"], input.as_bytes()).await;
+    assert!(failed(&output, 1).contains("more than 100000 texts"));
 }

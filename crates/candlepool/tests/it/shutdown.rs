@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use crate::process::{Answer, PATIENCE, Server, checkpoint, post};
@@ -127,6 +127,115 @@ async fn a_second_signal_ends_it_at_once() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     server.signal("TERM").await;
     assert_eq!(ended(&mut server).await, Some(1));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_arrives_whole_and_who_comes_meanwhile_is_told() {
+    // The built-in model's vectors make an answer of 10 MB, more than the system keeps for a reader.
+    let mut server = Server::start(&["--drain-timeout", "60s"]).await;
+    let texts: Vec<String> = (0..4000).map(|index| index.to_string()).collect();
+    let request = post("/v1/embeddings", &json!({"model": "builtin", "input": texts}).to_string());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut slow = socket.connect(server.address.parse().unwrap()).await.unwrap();
+    slow.write_all(&request).await.unwrap();
+    // The answer has begun.
+    slow.readable().await.unwrap();
+    server.signal("TERM").await;
+    let report = server.report().await;
+    assert_eq!(report["completed"], 4000, "{report}");
+    // Longer than connections have that do nothing.
+    let mut late = Vec::new();
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        late.push(server.post("/v1/embeddings", &json!({"model": "builtin", "input": "late"})).await);
+    }
+    for answer in late {
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert_eq!(answer.json()["error"]["code"], "shutting_down");
+    }
+    let answer = Answer::read(&mut slow).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["data"].as_array().unwrap().len(), 4000);
+    assert_eq!(ended(&mut server).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_before_the_server_listens_ends_it_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    // Files that come to no end, as on a disk that does not answer: whoever opens one waits for its writer.
+    let pipes = [folder.path().join("candlepool.toml"), model.join("modules.json")];
+    let made = tokio::process::Command::new("mkfifo").args(&pipes).status().await.unwrap();
+    assert!(made.success());
+    let [config, manifest] = pipes;
+    let source = format!("stuck=text-embedding:{}", model.display());
+    for (option, value, pipe) in
+        [("--config", config.to_str().unwrap(), &config), ("--model", &source, &manifest)]
+    {
+        let mut command = crate::process::candlepool();
+        command.args(["serve", "--listen", "127.0.0.1:0", option, value]);
+        let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let process = child.id().unwrap().to_string();
+        let mut options = tokio::fs::OpenOptions::new();
+        let opened = options.write(true).open(pipe);
+        let _writer = tokio::time::timeout(PATIENCE, opened).await.expect("nobody reads it").unwrap();
+        let sent = tokio::process::Command::new("kill").args(["-TERM", &process]).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output());
+        let output = ended.await.expect("the signal is not heard").unwrap();
+        assert_eq!(output.status.code(), Some(0), "{option}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Nobody reads what the server logs, until it is asked to end.
+#[tokio::test]
+async fn a_full_standard_error_holds_up_nobody_and_the_report_is_not_lost() {
+    const REQUESTS: usize = 6000;
+    let mut command = crate::process::candlepool();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    // Two lines a request at least: more than a pipe and the queue before it hold.
+    command.env("CANDLEPOOL_LOG", "candlepool=trace");
+    let mut server = Server::of(command).await;
+    let (mut reader, mut writer) = server.connect().await.into_split();
+    let asking = tokio::spawn(async move {
+        for _ in 0..REQUESTS {
+            writer.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        }
+        writer
+    });
+    let answered = async {
+        let mut answers = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        while answers.windows(4).filter(|four| four == b"\"ok\"").count() < REQUESTS {
+            for _ in 0..100 {
+                let read = tokio::time::timeout(Duration::from_millis(100), reader.read(&mut bytes)).await;
+                let Ok(read) = read else { break };
+                answers.extend_from_slice(&bytes[..read.unwrap()]);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the server is stuck");
+    drop(asking.await.unwrap());
+    let metrics = server.get("/metrics").await.body;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("candlepool_log_lines_dropped_total "));
+    let dropped: u64 = dropped.expect("no line was dropped").parse().unwrap();
+    server.signal("TERM").await;
+    let mut told = 0;
+    let report = async {
+        while let Some(line) = server.log.next_line().await.unwrap() {
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            told += line["lines"].as_u64().unwrap_or(0);
+            if line["event"] == "drained" {
+                return;
+            }
+        }
+        panic!("it ended without a report");
+    };
+    tokio::time::timeout(PATIENCE, report).await.expect("it does not end");
+    assert_eq!(ended(&mut server).await, Some(0));
+    assert!(told >= dropped, "{dropped} lines were dropped and {told} told of");
 }
 
 #[tokio::test]

@@ -21,10 +21,8 @@ impl IntoFuture for Rerank<TextEmbedding> {
             let Self { pool, query, documents, options, top } = self;
             let query = pool.request(Input::Text(query), &prompted(&pool, &options, &["query"]))?;
             let of_documents = prompted(&pool, &options, &DOCUMENT_PROMPTS);
-            let mut requests = Vec::with_capacity(documents.len() + 1);
-            for document in documents {
-                requests.push(pool.request(Input::Text(document), &of_documents)?);
-            }
+            let documents = documents.into_iter().map(Input::Text).collect();
+            let mut requests = pool.requests(documents, &of_documents).await?;
             // The query comes last, so that the documents keep their positions in errors.
             requests.push(query);
             let mut tickets = pool.submit_all(requests, &options).await?;

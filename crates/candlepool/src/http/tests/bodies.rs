@@ -110,3 +110,52 @@ async fn a_long_body_is_parsed_and_answered_away_from_the_runtime() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(server.app.engine.lanes().computed(&pool_core::ModelId::new("http")) > Duration::ZERO);
 }
+
+#[tokio::test]
+async fn a_long_value_is_not_repeated_whole() {
+    let server = Server::start().await;
+    let long = "x".repeat(900_000);
+    let embed = |key: &str, value: serde_json::Value| {
+        let mut body = json!({"model": "tiny", "input": "a"});
+        body[key] = value;
+        ("/v1/embeddings", body)
+    };
+    let rerank = |document: serde_json::Value| {
+        ("/v1/rerank", json!({"model": "tiny", "query": "q", "documents": [document]}))
+    };
+    for ((route, body), status, code, wanted) in [
+        (embed("model", json!(long)), 404, "model_not_found", "there is no model \"xxx"),
+        (embed(&long, json!(1)), 400, "unknown_parameter", "supported are model, input"),
+        (embed("encoding_format", json!(long)), 400, "invalid_value", "is neither \"float\" nor \"base64\""),
+        (embed("dimensions", json!(long)), 400, "invalid_value", "expected a whole number from 1"),
+        (embed("input", json!({ long.clone(): 1 })), 400, "invalid_value", "a list of texts"),
+        (embed("input", json!([["a", long]])), 400, "invalid_value", "expected a token id"),
+        (rerank(json!({ long.clone(): 1 })), 400, "unknown_parameter", "supported are text"),
+    ] {
+        let answer = server.post(route, body.to_string()).await;
+        let message = answer.refused(status, code);
+        assert!(message.contains(wanted), "{message}");
+        assert!(answer.text.len() < 2000, "{} bytes: {message}", answer.text.len());
+    }
+    for header in ["content-type", "content-encoding", "x-priority", "x-request-timeout"] {
+        let request = Request::post("/v1/embeddings").header(header, &long[..50_000]).body(Body::empty());
+        let answer = server.send(request.unwrap()).await;
+        assert!(answer.status == 400 && answer.text.len() < 2000, "{header}: {} bytes", answer.text.len());
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_many_pieces_is_one_body() {
+    let server = Server::with(NO_KEYS, 8 << 20, "").await;
+    let text = "word ".repeat(1_000_000);
+    let body = Bytes::from(json!({"model": "tiny", "input": ["a", text, "b"]}).to_string());
+    let pieces: Vec<_> =
+        body.chunks(77_777).map(|piece| Ok::<_, Infallible>(body.slice_ref(piece))).collect();
+    let answer = server.post("/v1/embeddings", Body::from_stream(stream::iter(pieces))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["data"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        server.app.engine.governor().stats().account(pool_core::memory_governor::Account::Inputs).get(),
+        0
+    );
+}

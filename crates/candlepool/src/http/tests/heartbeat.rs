@@ -14,7 +14,6 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::http::{Connections, Listening};
-use crate::served::Served;
 
 const BEAT: Duration = Duration::from_millis(10);
 /// So much later than the thread, at the 99th percentile.
@@ -111,6 +110,7 @@ async fn serve(model: &Path, tasks: &mut JoinSet<()>) -> (App, SocketAddr) {
         engine: Engine::builder().build().unwrap(),
         registry: Registry::new(config.models().unwrap()),
         keys: Keys::parse(None, &[]).unwrap(),
+        origins: Origins::default(),
         limits: Limits {
             body: config.server.body_limit.as_usize(),
             body_timeout: config.server.body_timeout.0,
@@ -138,7 +138,7 @@ async fn serve(model: &Path, tasks: &mut JoinSet<()>) -> (App, SocketAddr) {
 /// Keeps a model busy: as many callers as fill its batches.
 async fn saturate(app: &App, name: &'static str, done: Arc<AtomicUsize>, tasks: &mut JoinSet<()>) {
     let served = app.registry.served(name, pool_core::Deadline::NONE).await.unwrap();
-    let Served::Embedding(pool) = served else {
+    let text_embedding::Ranker::Embedding(pool) = served else {
         panic!("{name} makes no vectors");
     };
     for caller in 0..32 {

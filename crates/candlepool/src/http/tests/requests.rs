@@ -137,3 +137,89 @@ async fn a_model_whose_source_is_wrong_is_503_and_the_others_serve() {
     assert!(ready.json()["reasons"][0].as_str().unwrap().starts_with("gone: "), "{}", ready.text);
     assert_eq!(server.embed(json!({"model": "tiny", "input": "a"})).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_name_in_the_path_that_is_no_text_is_an_error_like_any_other() {
+    let server = Server::start().await;
+    server.get("/v1/models/%ff").await.refused(400, "invalid_value");
+    assert_eq!(server.get("/v1/models/%74iny").await.json()["id"], "tiny");
+}
+
+#[tokio::test]
+async fn optional_parameters_may_be_null() {
+    let server = Server::start().await;
+    let nulls =
+        json!({"model": "tiny", "input": "a", "encoding_format": null, "dimensions": null, "user": null});
+    let answer = server.embed(nulls).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let nulls = json!({
+        "model": "tiny", "query": "q", "documents": ["a"], "top_n": null, "return_documents": null, "user": null
+    });
+    let answer = server.post("/v1/rerank", nulls.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.json()["results"][0].get("document").is_none());
+    for (key, value) in [("encoding_format", json!(5)), ("dimensions", json!(0)), ("dimensions", json!(-1))] {
+        let mut body = json!({"model": "tiny", "input": "a"});
+        body[key] = value;
+        let answer = server.embed(body).await;
+        let message = answer.refused(400, "invalid_value");
+        assert_eq!(answer.json()["error"]["param"], key);
+        assert!(!message.contains("u32") && !message.contains("enum"), "{message}");
+    }
+    let message = server.post("/v1/embeddings", "5").await.refused(400, "invalid_value");
+    assert!(message.contains("expected an object with model and input"), "{message}");
+}
+
+#[tokio::test]
+async fn web_pages_may_ask_only_where_they_are_allowed() {
+    let more = "[server]\nallowed_origins = [\"https://app.example\"]\n";
+    let server = Server::with("sk-one\n", 1 << 20, more).await;
+    let ask = |headers: &[(&'static str, &'static str)]| {
+        let request = Request::post("/v1/embeddings").header("authorization", "Bearer sk-one");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        server.send(request.body(body()).unwrap())
+    };
+    // Without a type, as a page sends it anywhere without asking.
+    for foreign in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:3000")],
+    ] {
+        let answer = ask(foreign).await;
+        let message = answer.refused(403, "origin_not_allowed");
+        assert!(message.contains("server.allowed_origins"), "{message}");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    for (client, told) in [
+        (&[][..], None),
+        (&[("host", "h:1"), ("origin", "http://h:1")], None),
+        (&[("sec-fetch-site", "same-origin"), ("origin", "http://h:1")], None),
+        (&[("sec-fetch-site", "cross-site"), ("origin", "https://app.example")], Some("https://app.example")),
+    ] {
+        let answer = ask(client).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.header("access-control-allow-origin"), told);
+        assert_eq!(answer.header("vary"), told.map(|_| "origin"));
+    }
+    let preflight = |origin: &'static str| {
+        let request = Request::options("/v1/embeddings").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let request = request.header("access-control-request-headers", "authorization,x-stainless-os");
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    // Browsers send no key with their question.
+    let answer = preflight("https://app.example").await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("authorization,x-stainless-os"));
+    let answer = preflight("https://evil.example").await;
+    answer.refused(403, "origin_not_allowed");
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    // An error of the server's is the page's to read too.
+    let request = Request::post("/nowhere").header("origin", "https://app.example").body(Body::empty());
+    let answer = server.send(request.unwrap()).await;
+    answer.refused(401, "invalid_api_key");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+}
