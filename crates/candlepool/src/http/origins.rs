@@ -170,7 +170,7 @@ mod tests {
     fn a_page_is_told_from_a_client() {
         let foreign = |origin: &str| Page::Foreign(Some(origin.to_owned()));
         let host = (HOST, "127.0.0.1:8080");
-        assert_eq!(page(&[], &[host.clone()]), Page::None);
+        assert_eq!(page(&[], std::slice::from_ref(&host)), Page::None);
         assert_eq!(page(&[], &[host.clone(), (ORIGIN, "http://127.0.0.1:8080")]), Page::None);
         assert_eq!(
             page(&[], &[host.clone(), (ORIGIN, "http://127.0.0.1:3000")]),

@@ -136,7 +136,7 @@ async fn arguments_of_serve_that_make_no_sense_are_told_in_one_line() {
     }
     let long = "x".repeat(100_000);
     let told = failed(&run(&["embed", "--model", &format!("{long}:y"), "text"]).await, 2).to_owned();
-    assert!(told.len() < 2000 && told.contains("unknown scheme"), "{told}");
+    assert!(told.len() < 2000 && told.contains("a source is hf:"), "{told}");
 }
 
 #[tokio::test]
