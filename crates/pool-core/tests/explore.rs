@@ -337,6 +337,30 @@ fn events_arrive_in_order_however_slowly_they_are_read() {
 }
 
 #[test]
+fn a_paused_job_that_is_cancelled_at_any_moment_makes_room() {
+    explore(400, || {
+        spawn(async {
+            let (engine, group) =
+                world(0, |config| config.stall_limit = Duration::from_secs(400 * 86_400)).await;
+            let speaks = |id| {
+                let speaks = Ask { events: true, steps: 4, ..ask(id) };
+                group.try_submit_streaming(speaks, JobOptions::default(), 1.try_into().unwrap()).unwrap()
+            };
+            // Two that nobody reads take up all the room.
+            let (one, other) = (speaks(2), speaks(4));
+            let waits = group.try_submit(ask(6), JobOptions::default()).unwrap();
+            tokio::task::yield_now().await;
+            drop(one.0);
+            let mut seen = Seen { dropped: 2, ..Seen::default() };
+            seen.note(waits.await, 6);
+            drop(other.0);
+            seen.assert_equals(&engine.drain(Duration::MAX).await);
+            drop((one.1, other.1));
+        })
+    });
+}
+
+#[test]
 fn waiting_for_room_never_misses_it() {
     explore(400, || {
         spawn(async {

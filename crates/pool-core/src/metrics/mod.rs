@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::error::Error;
+use crate::request_queue::{Levels, Outcome};
 use crate::types::ModelId;
 
 /// Tickets accepted (counter).
@@ -18,7 +18,13 @@ pub const REFUSED: &str = "candlepool_jobs_refused_total";
 pub const JOINED: &str = "candlepool_jobs_joined_total";
 /// Tickets ended, with the label `outcome`: `completed`, `cancelled`, `expired` or `failed` (counter).
 pub const ENDED: &str = "candlepool_jobs_ended_total";
-/// From acceptance to a worker's hand (histogram).
+/// Jobs that no worker holds (gauge).
+pub const QUEUE_WAITING_JOBS: &str = "candlepool_queue_waiting_jobs";
+/// What those jobs ask to compute (gauge).
+pub const QUEUE_WAITING_TOKENS: &str = "candlepool_queue_waiting_tokens";
+/// Jobs that a worker holds (gauge).
+pub const QUEUE_LEASED_JOBS: &str = "candlepool_queue_leased_jobs";
+/// From acceptance to a worker's hand; a job that is run again is timed once (histogram).
 pub const QUEUE_SECONDS: &str = "candlepool_queue_seconds";
 /// One step, with its wait for a slot (histogram).
 pub const STEP_SECONDS: &str = "candlepool_step_seconds";
@@ -43,6 +49,9 @@ pub fn describe() {
     metrics::describe_counter!(REFUSED, Unit::Count, "Jobs refused at the door");
     metrics::describe_counter!(JOINED, Unit::Count, "Jobs that joined an equal one");
     metrics::describe_counter!(ENDED, Unit::Count, "Jobs ended, by outcome");
+    metrics::describe_gauge!(QUEUE_WAITING_JOBS, Unit::Count, "Jobs that no worker holds");
+    metrics::describe_gauge!(QUEUE_WAITING_TOKENS, Unit::Count, "Tokens that waiting jobs ask to compute");
+    metrics::describe_gauge!(QUEUE_LEASED_JOBS, Unit::Count, "Jobs that a worker holds");
     metrics::describe_histogram!(QUEUE_SECONDS, Unit::Seconds, "Time from acceptance to a worker");
     metrics::describe_histogram!(STEP_SECONDS, Unit::Seconds, "Time of one step with its wait for a slot");
     metrics::describe_histogram!(STEP_JOBS, Unit::Count, "Jobs active in a step");
@@ -63,6 +72,9 @@ pub(crate) struct QueueMetrics {
     cancelled: Counter,
     expired: Counter,
     failed: Counter,
+    waiting_jobs: Gauge,
+    waiting_tokens: Gauge,
+    leased_jobs: Gauge,
     queue_seconds: Histogram,
     step_seconds: Histogram,
     step_jobs: Histogram,
@@ -82,6 +94,9 @@ impl QueueMetrics {
             cancelled: ended("cancelled"),
             expired: ended("expired"),
             failed: ended("failed"),
+            waiting_jobs: metrics::gauge!(QUEUE_WAITING_JOBS, "model" => model()),
+            waiting_tokens: metrics::gauge!(QUEUE_WAITING_TOKENS, "model" => model()),
+            leased_jobs: metrics::gauge!(QUEUE_LEASED_JOBS, "model" => model()),
             queue_seconds: metrics::histogram!(QUEUE_SECONDS, "model" => model()),
             step_seconds: metrics::histogram!(STEP_SECONDS, "model" => model()),
             step_jobs: metrics::histogram!(STEP_JOBS, "model" => model()),
@@ -97,18 +112,27 @@ impl QueueMetrics {
         self.refused.increment(tickets);
     }
 
-    pub(crate) fn joined(&self) {
-        self.joined.increment(1);
+    pub(crate) fn joined(&self, tickets: u64) {
+        if tickets > 0 {
+            self.joined.increment(tickets);
+        }
     }
 
-    pub(crate) fn ended<T>(&self, end: &Result<T, Error>, tickets: u64) {
-        let counter = match end {
-            Ok(_) => &self.completed,
-            Err(Error::Cancelled) => &self.cancelled,
-            Err(Error::DeadlineExceeded { .. }) => &self.expired,
-            Err(_) => &self.failed,
+    pub(crate) fn ended(&self, outcome: Outcome, tickets: u64) {
+        let counter = match outcome {
+            Outcome::Completed => &self.completed,
+            Outcome::Cancelled => &self.cancelled,
+            Outcome::Expired => &self.expired,
+            Outcome::Failed => &self.failed,
         };
         counter.increment(tickets);
+    }
+
+    /// What the queue holds has changed. Told as differences, which add up in whatever order they are told.
+    pub(crate) fn moved(&self, before: Levels, after: Levels) {
+        shift(&self.waiting_jobs, before.waiting as u64, after.waiting as u64);
+        shift(&self.waiting_tokens, before.waiting_tokens.get(), after.waiting_tokens.get());
+        shift(&self.leased_jobs, before.leased as u64, after.leased as u64);
     }
 
     pub(crate) fn waited(&self, wait: Duration) {
@@ -119,6 +143,14 @@ impl QueueMetrics {
         self.step_jobs.record(jobs as f64);
         self.step_seconds.record(elapsed.as_secs_f64());
         self.tokens.increment(tokens);
+    }
+}
+
+fn shift(gauge: &Gauge, before: u64, after: u64) {
+    if after > before {
+        gauge.increment((after - before) as f64);
+    } else if before > after {
+        gauge.decrement((before - after) as f64);
     }
 }
 

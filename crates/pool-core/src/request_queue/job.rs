@@ -2,9 +2,10 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::memory_governor::Reservation;
-use crate::model::Model;
-use crate::types::{Deadline, Fingerprint, JobId, Principal, Priority};
+use crate::memory_governor::{OutOfMemory, Reservation};
+use crate::model::{Loader, Model, ModelError};
+use crate::sync::{Mutex, lock};
+use crate::types::{Bytes, Cost, Deadline, Fingerprint, JobId, Principal, Priority};
 
 /// How a job wants to be treated.
 #[derive(Clone, Default, Debug)]
@@ -37,16 +38,19 @@ impl JobOptions {
     }
 }
 
-/// What queue, worker and model share of one job. Its input's memory is freed when the last of them lets go.
+/// What queue, worker and model share of one job. The memory of its input, prepared or not, is freed when the last of
+/// them lets go.
 pub(crate) struct Job<M: Model> {
     id: JobId,
     request: M::Request,
-    fingerprint: Option<Fingerprint>,
+    fingerprint: OnceLock<Fingerprint>,
     prepared: OnceLock<M::Prepared>,
     wanted: AtomicBool,
     sent_event: AtomicBool,
     span: tracing::Span,
-    _input: Reservation,
+    /// What was reserved by estimate; `input` holds more or less once the true cost is known.
+    estimated: Bytes,
+    input: Mutex<Option<Reservation>>,
 }
 
 impl<M: Model> Job<M> {
@@ -55,17 +59,18 @@ impl<M: Model> Job<M> {
         request: M::Request,
         fingerprint: Option<Fingerprint>,
         span: tracing::Span,
-        input: Reservation,
+        estimated: Bytes,
     ) -> Self {
         Self {
             id,
             request,
-            fingerprint,
+            fingerprint: fingerprint.map_or_else(OnceLock::new, OnceLock::from),
             prepared: OnceLock::new(),
             wanted: AtomicBool::new(true),
             sent_event: AtomicBool::new(false),
             span,
-            _input: input,
+            estimated,
+            input: Mutex::new(None),
         }
     }
 
@@ -77,17 +82,56 @@ impl<M: Model> Job<M> {
         &self.request
     }
 
+    /// The request, once nobody else shares the job.
+    pub(crate) fn into_request(self) -> M::Request {
+        self.request
+    }
+
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        self.fingerprint
+        self.fingerprint.get().copied()
+    }
+
+    /// Finds the fingerprint of an input that was too large for it at the door. Reads all of it, so not on a runtime thread.
+    pub(crate) fn identify(&self) {
+        if self.fingerprint.get().is_none()
+            && let Some(fingerprint) = M::identify(&self.request)
+        {
+            let _ = self.fingerprint.set(fingerprint);
+        }
+    }
+
+    /// The memory of the input.
+    pub(super) fn fund(&mut self, input: Reservation) {
+        self.input = Mutex::new(Some(input));
     }
 
     pub(crate) fn prepared(&self) -> Option<&M::Prepared> {
         self.prepared.get()
     }
 
-    /// Keeps the first preparation; a later one is equal and dropped.
-    pub(crate) fn set_prepared(&self, value: M::Prepared) {
-        let _ = self.prepared.set(value);
+    /// Prepares the request and reserves what it truly takes; its true cost. Keeps the first preparation; a later one is
+    /// equal and dropped.
+    ///
+    /// # Errors
+    ///
+    /// The loader's, or [`OutOfMemory`] as a failure.
+    pub(crate) fn prepare<L: Loader<Model = M>>(&self, loader: &L) -> Result<Cost, ModelError> {
+        let prepared = loader.prepare(&self.request)?;
+        self.reserve(prepared.cost.bytes).map_err(ModelError::failed)?;
+        let _ = self.prepared.set(prepared.value);
+        Ok(prepared.cost)
+    }
+
+    /// Nearly always what was estimated is right.
+    fn reserve(&self, bytes: Bytes) -> Result<(), OutOfMemory> {
+        if bytes == self.estimated {
+            return Ok(());
+        }
+        if let Some(input) = &mut *lock(&self.input) {
+            input.try_grow(bytes.saturating_sub(input.bytes()))?;
+            input.shrink_to(bytes);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_wanted(&self) -> bool {

@@ -17,8 +17,9 @@ mod queue;
 mod tests;
 
 pub use admission::QueueLimits;
+pub(crate) use counts::Outcome;
 pub use counts::{Counts, QueueStats};
 pub(crate) use job::Job;
 pub use job::JobOptions;
 pub(crate) use lease::{Lease, Leased};
-pub(crate) use queue::{Accepted, Queue, QueueConfig};
+pub(crate) use queue::{Accepted, Levels, Queue, QueueConfig};

@@ -133,11 +133,8 @@ fn prepare_inline<L: Loader>(loader: &L, step: &mut Step<L::Model>) {
         if job.prepared().is_some() {
             return true;
         }
-        match loader.prepare(job.request()) {
-            Ok(prepared) => {
-                job.set_prepared(prepared.value);
-                true
-            }
+        match job.prepare(loader) {
+            Ok(_) => true,
             Err(error) => {
                 refused.push((job.id(), error));
                 false

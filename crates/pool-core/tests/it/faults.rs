@@ -8,7 +8,7 @@ use pool_core::worker_state::{GroupState, WorkerState};
 use pool_core::{Error, JobOptions};
 use tokio::time::Instant;
 
-use crate::scripted::{Fault, World, ask};
+use crate::scripted::{Fault, LARGE, World, ask};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_kills_the_worker_and_not_its_jobs() {
@@ -60,6 +60,35 @@ async fn killers_do_not_open_the_breaker() {
         assert_eq!(world.submit(ask(1000 + id)).await.unwrap(), 1000 + id);
     }
     assert_ne!(world.group.stats().state, GroupState::Broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inputs_too_large_to_be_compared_do_not_open_the_breaker_either() {
+    let world = World::new().await;
+    for id in 0..12 {
+        let mut killer = ask(id);
+        (killer.fault, killer.tokens) = (Fault::Panics, LARGE);
+        let end = world.submit(killer).await.unwrap_err();
+        assert!(matches!(end, Error::Crashed { .. }), "{id}: {end}");
+        assert_eq!(world.submit(ask(1000 + id)).await.unwrap(), 1000 + id);
+    }
+    assert_ne!(world.group.stats().state, GroupState::Broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_input_is_known_again_once_the_lane_has_read_it() {
+    let world = World::new().await;
+    let mut killer = ask(1);
+    (killer.fault, killer.tokens) = (Fault::Panics, LARGE + 1);
+    let end = world.submit(killer.clone()).await.unwrap_err();
+    assert!(matches!(end, Error::Crashed { .. }), "{end}");
+    let loads = world.log.loads.load(Ordering::SeqCst);
+    let end = world.submit(killer).await.unwrap_err();
+    assert!(matches!(end, Error::Convicted { .. }), "{end}");
+    let mut other = ask(2);
+    other.tokens = LARGE + 1;
+    assert_eq!(world.submit(other).await.unwrap(), 2);
+    assert!(world.log.loads.load(Ordering::SeqCst) <= loads + 1, "it has killed nobody else");
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,6 +183,33 @@ async fn repeated_failures_back_off_further_and_further() {
     }
     assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
     assert_eq!(world.submit(ask(1)).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_hangs_alone_is_convicted_and_one_that_hangs_in_company_is_not() {
+    for company in [false, true] {
+        let compute = ScriptedCompute::new(|lane, ordinal| match (lane, ordinal) {
+            (Lane::Step, 1) => Script::Hang,
+            _ => Script::Run { after: Duration::from_millis(100) },
+        });
+        let world = World::with(compute, |_| {}, |_| {}).await;
+        assert_eq!(world.submit(ask(0)).await.unwrap(), 0);
+        let other = company.then(|| world.submit(ask(2)));
+        let end = world.submit(ask(1)).await.unwrap_err();
+        assert!(matches!(end, Error::Unresponsive { .. }), "{end}");
+        if let Some(other) = other {
+            assert!(matches!(other.await.unwrap_err(), Error::Unresponsive { .. }));
+            assert_eq!(world.submit(ask(1)).await.unwrap(), 1);
+        } else {
+            let error = world.refused(ask(1));
+            assert!(matches!(error, Error::Convicted { .. }), "{error}");
+            // Its fault, not the model's: the replacement is there at once.
+            let start = Instant::now();
+            assert_eq!(world.submit(ask(3)).await.unwrap(), 3);
+            assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        }
+        assert_eq!(world.engine.stats().await.unwrap().lanes.lost_threads(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,11 +61,15 @@ impl<L: Loader> GroupTask<L> {
                 tracing::warn!(%model, worker = %id, %message, convicted, "worker died");
                 self.died(&message, convicted);
             }
-            Exit::Unresponsive { after } => {
-                tracing::error!(%model, worker = %id, ?after, "step overdue, worker given up");
+            Exit::Unresponsive { after, convicted } => {
+                tracing::error!(%model, worker = %id, ?after, convicted, "step overdue, worker given up");
                 self.metrics.unresponsive.increment(1);
                 self.shared.set_error(Some(format!("a step did not return for {} s", after.as_secs())));
-                self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
+                if self.is_inputs_fault(convicted) {
+                    self.start_again = Instant::now();
+                } else {
+                    self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
+                }
                 self.lost();
             }
             Exit::Refused => {
@@ -97,16 +101,24 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn died(&mut self, message: &str, convicted: bool) {
         self.metrics.worker_deaths.increment(1);
         self.shared.set_error(Some(message.to_owned()));
-        // One input is to blame, not the model; unless the model has done nothing right since the last conviction.
-        let completed = self.shared.queue.stats().counts.completed;
-        if convicted && self.completed_at_conviction != Some(completed) {
-            self.completed_at_conviction = Some(completed);
+        if self.is_inputs_fault(convicted) {
             self.breaker.on_conviction(Instant::now());
             self.start_again = Instant::now();
         } else {
             self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
         }
         self.lost();
+    }
+
+    /// Whether one input is to blame, not the model: it was convicted, and the model has done something right since the last
+    /// conviction.
+    fn is_inputs_fault(&mut self, convicted: bool) -> bool {
+        let completed = self.shared.queue.stats().counts.completed;
+        let fault = convicted && self.completed_at_conviction != Some(completed);
+        if fault {
+            self.completed_at_conviction = Some(completed);
+        }
+        fault
     }
 
     /// A worker is lost. If it was the last, the group rests for as long as the breaker says; if that is open, whoever
