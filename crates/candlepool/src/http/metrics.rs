@@ -20,8 +20,6 @@ use super::App;
 const REQUESTS: &str = "candlepool_http_requests_total";
 const REQUEST_SECONDS: &str = "candlepool_http_request_seconds";
 const IN_FLIGHT: &str = "candlepool_http_requests_in_flight";
-const QUEUE_WAITING: &str = "candlepool_queue_waiting_jobs";
-const QUEUE_LEASED: &str = "candlepool_queue_leased_jobs";
 const MODEL_BYTES: &str = "candlepool_model_resident_bytes";
 const MEMORY_LIMIT: &str = "candlepool_memory_limit_bytes";
 const MEMORY_RESERVED: &str = "candlepool_memory_reserved_bytes";
@@ -90,8 +88,6 @@ fn describe() {
     metrics::describe_counter!(REQUESTS, Unit::Count, "HTTP requests, by method, route and status");
     metrics::describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time from a request's head to its answer");
     metrics::describe_gauge!(IN_FLIGHT, Unit::Count, "HTTP requests that have no answer yet");
-    metrics::describe_gauge!(QUEUE_WAITING, Unit::Count, "Jobs that no worker holds yet");
-    metrics::describe_gauge!(QUEUE_LEASED, Unit::Count, "Jobs that a worker holds");
     metrics::describe_gauge!(MODEL_BYTES, Unit::Bytes, "What a model's weights and working sets take");
     metrics::describe_gauge!(MEMORY_LIMIT, Unit::Bytes, "The memory budget");
     metrics::describe_gauge!(MEMORY_RESERVED, Unit::Bytes, "What is reserved of it, by account");
@@ -128,10 +124,7 @@ async fn measure(app: &App) {
         return;
     };
     for model in stats.models {
-        let name = || model.model.as_str().to_owned();
-        gauge!(QUEUE_WAITING, "model" => name()).set(model.queue.waiting as f64);
-        gauge!(QUEUE_LEASED, "model" => name()).set(model.queue.leased as f64);
-        gauge!(MODEL_BYTES, "model" => name()).set(model.resident.get() as f64);
+        gauge!(MODEL_BYTES, "model" => model.model.as_str().to_owned()).set(model.resident.get() as f64);
     }
 }
 
