@@ -42,9 +42,10 @@ fn prepare<L: Loader>(loader: &L, model: &ModelId, job: &Job<L::Model>) -> Resul
     if !job.is_wanted() {
         return Err(Error::Cancelled);
     }
-    match catch_unwind(AssertUnwindSafe(|| loader.prepare(job.request()))) {
+    match catch_unwind(AssertUnwindSafe(|| job.span().in_scope(|| loader.prepare(job.request())))) {
         Ok(Ok(prepared)) => {
             job.set_prepared(prepared.value);
+            tracing::trace!(parent: job.span(), tokens = prepared.cost.tokens.get(), "prepared");
             Ok(prepared.cost)
         }
         Ok(Err(ModelError::Invalid(message))) => Err(Error::Invalid { message: message.into() }),

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::error::Error;
 use crate::memory_governor::Reservation;
 use crate::model::Model;
 use crate::types::{Deadline, Fingerprint, JobId, Principal, Priority};
@@ -37,13 +38,17 @@ impl JobOptions {
     }
 }
 
+/// How jobs end, as spans tell it.
+const OUTCOMES: [&str; 5] = ["none", "completed", "cancelled", "expired", "failed"];
+
 /// What queue, worker and model share of one job. Its input's memory is freed when the last of them lets go.
 pub(crate) struct Job<M: Model> {
     id: JobId,
     request: M::Request,
     fingerprint: Option<Fingerprint>,
     prepared: OnceLock<M::Prepared>,
-    wanted: AtomicBool,
+    /// How it ended: one of [`OUTCOMES`], the first while it has not.
+    outcome: AtomicU8,
     sent_event: AtomicBool,
     span: tracing::Span,
     _input: Reservation,
@@ -62,7 +67,7 @@ impl<M: Model> Job<M> {
             request,
             fingerprint,
             prepared: OnceLock::new(),
-            wanted: AtomicBool::new(true),
+            outcome: AtomicU8::new(0),
             sent_event: AtomicBool::new(false),
             span,
             _input: input,
@@ -91,11 +96,18 @@ impl<M: Model> Job<M> {
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed)
+        self.outcome.load(Ordering::Relaxed) == 0
     }
 
-    pub(crate) fn abandon(&self) {
-        self.wanted.store(false, Ordering::Relaxed);
+    /// Notes how it ended; from now on nobody wants it computed.
+    pub(crate) fn end<T>(&self, end: &Result<T, Error>) {
+        let outcome = match end {
+            Ok(_) => 1,
+            Err(Error::Cancelled) => 2,
+            Err(Error::DeadlineExceeded { .. }) => 3,
+            Err(_) => 4,
+        };
+        self.outcome.store(outcome, Ordering::Relaxed);
     }
 
     /// Whether its caller has seen an event, so that it cannot be run again from the start.
@@ -109,6 +121,14 @@ impl<M: Model> Job<M> {
 
     pub(crate) fn span(&self) -> &tracing::Span {
         &self.span
+    }
+}
+
+impl<M: Model> Drop for Job<M> {
+    /// Said here rather than where it ended, as that is under the queue's lock.
+    fn drop(&mut self) {
+        let outcome = OUTCOMES.get(usize::from(*self.outcome.get_mut())).copied();
+        tracing::debug!(parent: &self.span, outcome, "ended");
     }
 }
 

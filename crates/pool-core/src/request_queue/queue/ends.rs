@@ -105,7 +105,7 @@ impl<M: Model> Queue<M> {
     ) -> Option<Record<Payload<M>>> {
         let mut record = state.core.remove(job)?;
         let payload = &mut record.payload;
-        payload.job.abandon();
+        payload.job.end(&end);
         if let Some(key) = payload.join.take()
             && state.joins.get(&key) == Some(&job)
         {
@@ -149,10 +149,19 @@ impl<M: Model> Queue<M> {
 
     /// Ends every job with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
+        self.fail(Core::jobs, error);
+    }
+
+    /// Ends every job that no worker holds with this error.
+    pub(crate) fn fail_waiting(&self, error: &Error) {
+        self.fail(Core::waiting, error);
+    }
+
+    fn fail(&self, which: impl Fn(&Core<Payload<M>>) -> Vec<JobId>, error: &Error) {
         let mut replies = Replies::new();
         let mut gone = Vec::new();
         let mut state = lock(&self.state);
-        for job in state.core.jobs() {
+        for job in which(&state.core) {
             gone.extend(self.end(&mut state, job, Err(error.clone()), &mut replies));
         }
         drop(state);
