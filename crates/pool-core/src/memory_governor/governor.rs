@@ -105,8 +105,8 @@ impl Governor {
 
     /// A budget of which this share is for inputs alone, so that models never fill it to the brim.
     ///
-    /// At [`Pressure::Critical`], and while a load waits for inputs to go ([`Governor::squeeze`]), inputs have their share and
-    /// no more; else they may take whatever is left. The share is held to within what others reserve at the very same
+    /// At [`Pressure::Critical`], and while a load waits for inputs to go, inputs have their share and no more; else they may
+    /// take whatever is left. The share is held to within what others reserve at the very same
     /// moment; the budget is held exactly.
     pub fn reserving(limit: Bytes, inputs: Bytes) -> Self {
         let shared = Shared {
