@@ -88,8 +88,8 @@ pub(crate) struct Supervisor {
     commands: mpsc::Receiver<Command>,
     requests: mpsc::Receiver<MemoryRequest>,
     members: Vec<Arc<dyn Member>>,
-    /// Each says whose task it was.
-    tasks: JoinSet<ModelId>,
+    /// Each says whose task it was, and whether it ended as it was told.
+    tasks: JoinSet<(ModelId, bool)>,
     /// Who waits for which group to have been removed.
     removing: Vec<(ModelId, oneshot::Sender<Option<ModelReport>>)>,
     /// What became of the tickets of groups that have been removed.
@@ -180,8 +180,10 @@ impl Supervisor {
                 },
                 Some(request) = self.requests.recv() => self.ask(request),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    // A group ends before its engine only where it is removed.
-                    if let Some(model) = ended_task(ended) {
+                    // A group ends before its engine where it is removed. One that ended by a defect stays to be seen.
+                    if let Some((model, as_told)) = ended_task(ended)
+                        && (as_told || self.is_being_removed(&model))
+                    {
                         self.forget(&model);
                     }
                 }
@@ -203,10 +205,11 @@ impl Supervisor {
         self.members.push(Arc::clone(&member));
         let model = member.model().clone();
         self.tasks.spawn(async move {
-            if let Err(message) = contained(task).await {
+            let ended = contained(task).await;
+            if let Err(message) = &ended {
                 tracing::error!(%model, %message, "a group's task panicked");
             }
-            model
+            (model, ended.is_ok())
         });
         Ok(Adoption { member: Some(member) })
     }
@@ -226,6 +229,10 @@ impl Supervisor {
             member.close(Closing::Removed, deadline);
         }
         self.removing.push((model, reply));
+    }
+
+    fn is_being_removed(&self, model: &ModelId) -> bool {
+        self.removing.iter().any(|(removed, _)| removed == model)
     }
 
     /// A group has ended: its name may be taken again.
@@ -270,9 +277,7 @@ impl Supervisor {
                 biased;
                 ended = self.tasks.join_next() => match ended.map(ended_task) {
                     None => break,
-                    Some(Some(model)) if self.removing.iter().any(|(removed, _)| *removed == model) => {
-                        self.forget(&model);
-                    }
+                    Some(Some((model, _))) if self.is_being_removed(&model) => self.forget(&model),
                     Some(_) => {}
                 },
                 Some(request) = self.requests.recv() => self.ask(request),
@@ -294,7 +299,8 @@ impl Supervisor {
                 }
             }
         }
-        for (model, _) in std::mem::take(&mut self.removing) {
+        let left: Vec<ModelId> = self.removing.iter().map(|(model, _)| model.clone()).collect();
+        for model in left {
             self.forget(&model);
         }
         let models: Vec<_> = self.members.iter().map(|member| member.report()).collect();
@@ -314,7 +320,7 @@ impl Supervisor {
     }
 }
 
-/// Whose task it was, unless it was aborted.
-fn ended_task(ended: Result<ModelId, JoinError>) -> Option<ModelId> {
+/// Whose task it was and whether it ended as it was told, unless it was aborted.
+fn ended_task(ended: Result<(ModelId, bool), JoinError>) -> Option<(ModelId, bool)> {
     ended.inspect_err(|error| tracing::error!(%error, "a group's task did not end well")).ok()
 }

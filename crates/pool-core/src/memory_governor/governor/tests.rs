@@ -148,7 +148,7 @@ proptest! {
             let account = if inputs { Account::Inputs } else { Account::Cache };
             let granted = governor.try_reserve(account, Bytes(bytes));
             let expected = if inputs {
-                used + bytes <= limit && (!tight || in_share + bytes <= share)
+                used + bytes <= limit && (!tight || bytes == 0 || in_share + bytes <= share)
             } else {
                 used + bytes <= limit && used - in_share + bytes <= limit - share
             };
