@@ -111,6 +111,23 @@ pub enum Error {
     /// There is no tokio runtime here.
     #[error("no tokio runtime: call this from within one, for example under #[tokio::main]")]
     NoRuntime,
+    /// This tokio runtime has no timer, and nothing here works without one.
+    #[error("this tokio runtime has no timer: build it with enable_time() or enable_all()")]
+    NoTimer,
+    /// A model group cannot be run as it is configured.
+    #[error("model {model} cannot be run like this: {message}")]
+    InvalidConfig {
+        /// The group's name.
+        model: ModelId,
+        /// What is wrong, and what would be right.
+        message: Arc<str>,
+    },
+    /// The model was taken out of the engine.
+    #[error("model {model} was removed; ask for another, or add it again")]
+    Removed {
+        /// The model asked for.
+        model: ModelId,
+    },
     /// A model with this name is there already.
     #[error("a model named {model} is there already; choose another name")]
     DuplicateModel {

@@ -240,6 +240,24 @@ fn a_drain_that_comes_at_any_moment_loses_nothing() {
 }
 
 #[test]
+fn a_removal_that_comes_at_any_moment_loses_nothing() {
+    explore(400, || {
+        spawn(async {
+            let (engine, group) = world(0, |_| {}).await;
+            let one = tokio::spawn(caller(group.clone(), 0));
+            let other = tokio::spawn(caller(group.clone(), 10));
+            let removed = engine.remove(group.model(), Duration::MAX).await.unwrap().unwrap();
+            assert!(engine.stats().await.unwrap().models.is_empty());
+            let seen = one.await.unwrap().add(other.await.unwrap());
+            let report = engine.drain(Duration::MAX).await;
+            assert_eq!(report.total, removed.counts);
+            let late = seen.refused - report.total.refused;
+            Seen { refused: seen.refused - late, ..seen }.assert_equals(&report);
+        })
+    });
+}
+
+#[test]
 fn an_eviction_that_comes_at_any_moment_loses_nothing() {
     explore(600, || {
         spawn(async {

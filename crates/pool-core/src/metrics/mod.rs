@@ -1,13 +1,21 @@
 //! What is counted and timed, through the [`metrics`](https://docs.rs/metrics) facade; never an exporter.
 //!
-//! Every name below carries the label `model`. Install a recorder before the engine is built: handles are bound when a
-//! model group is made. Durations are in seconds.
+//! Names of jobs, steps, loads and workers carry the label `model`. Install a recorder before the engine is built: handles are
+//! bound when it and its model groups are made. Durations are in seconds.
+//!
+//! Counters and histograms are told as things happen. Gauges are read off: [`Engine::publish_metrics`] brings them up to
+//! date. Where a gauge has the label `state`, it is 1 for the state that holds and 0 for the others, or counts those in it.
+//!
+//! [`Engine::publish_metrics`]: crate::Engine::publish_metrics
+
+mod gauges;
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Unit};
+pub(crate) use gauges::{EngineGauges, GroupGauges};
+use metrics::{Counter, Histogram, Unit};
 
-use crate::request_queue::{Levels, Outcome};
+use crate::request_queue::Outcome;
 use crate::types::ModelId;
 
 /// Tickets accepted (counter).
@@ -32,7 +40,7 @@ pub const STEP_SECONDS: &str = "candlepool_step_seconds";
 pub const STEP_JOBS: &str = "candlepool_step_jobs";
 /// Tokens of the jobs that ended with a step (counter).
 pub const TOKENS: &str = "candlepool_tokens_total";
-/// Workers that exist (gauge).
+/// Workers, with the label `state` (gauge).
 pub const WORKERS: &str = "candlepool_workers";
 /// Loads that succeeded (counter).
 pub const LOADS: &str = "candlepool_loads_total";
@@ -42,6 +50,31 @@ pub const LOAD_FAILURES: &str = "candlepool_load_failures_total";
 pub const WORKER_DEATHS: &str = "candlepool_worker_deaths_total";
 /// Steps given up as unresponsive (counter).
 pub const UNRESPONSIVE: &str = "candlepool_unresponsive_steps_total";
+
+/// Models whose memory was given to others, or that nobody used for long (counter).
+pub const EVICTIONS: &str = "candlepool_evictions_total";
+/// Where a model is, with the label `state` (gauge).
+pub const MODEL_STATE: &str = "candlepool_model_state";
+/// Whether a model may be loaded, with the label `state` (gauge).
+pub const BREAKER_STATE: &str = "candlepool_breaker_state";
+/// What a model's weights and working sets take (gauge).
+pub const MODEL_BYTES: &str = "candlepool_model_resident_bytes";
+/// Models in memory (gauge).
+pub const RESIDENT_MODELS: &str = "candlepool_resident_models";
+/// The memory budget; infinite where there is none (gauge).
+pub const MEMORY_LIMIT: &str = "candlepool_memory_limit_bytes";
+/// What is reserved of it, with the label `account` (gauge).
+pub const MEMORY_RESERVED: &str = "candlepool_memory_reserved_bytes";
+/// How full it is, with the label `level` (gauge).
+pub const MEMORY_PRESSURE: &str = "candlepool_memory_pressure";
+/// Compute slots, with the label `lane` (gauge).
+pub const LANE_SLOTS: &str = "candlepool_lane_slots";
+/// Compute slots taken, with the label `lane` (gauge).
+pub const LANE_BUSY: &str = "candlepool_lane_busy_slots";
+/// Work that waits for a compute slot, with the label `lane` (gauge).
+pub const LANE_WAITING: &str = "candlepool_lane_waiting";
+/// Threads whose work never returned (gauge).
+pub const LOST_THREADS: &str = "candlepool_lost_threads";
 
 /// Tells the recorder every metric's unit and meaning. Call it once a recorder is installed.
 pub fn describe() {
@@ -56,7 +89,19 @@ pub fn describe() {
     metrics::describe_histogram!(STEP_SECONDS, Unit::Seconds, "Time of one step with its wait for a slot");
     metrics::describe_histogram!(STEP_JOBS, Unit::Count, "Jobs active in a step");
     metrics::describe_counter!(TOKENS, Unit::Count, "Tokens of jobs that ended with a step");
-    metrics::describe_gauge!(WORKERS, Unit::Count, "Workers that exist");
+    metrics::describe_gauge!(WORKERS, Unit::Count, "Workers, by state");
+    metrics::describe_counter!(EVICTIONS, Unit::Count, "Models evicted from memory");
+    metrics::describe_gauge!(MODEL_STATE, Unit::Count, "1 for the state a model is in");
+    metrics::describe_gauge!(BREAKER_STATE, Unit::Count, "1 for the state a model's circuit breaker is in");
+    metrics::describe_gauge!(MODEL_BYTES, Unit::Bytes, "What a model's weights and working sets take");
+    metrics::describe_gauge!(RESIDENT_MODELS, Unit::Count, "Models in memory");
+    metrics::describe_gauge!(MEMORY_LIMIT, Unit::Bytes, "The memory budget");
+    metrics::describe_gauge!(MEMORY_RESERVED, Unit::Bytes, "What is reserved of it, by account");
+    metrics::describe_gauge!(MEMORY_PRESSURE, Unit::Count, "1 for how full the memory budget is");
+    metrics::describe_gauge!(LANE_SLOTS, Unit::Count, "Compute slots, by lane");
+    metrics::describe_gauge!(LANE_BUSY, Unit::Count, "Compute slots taken, by lane");
+    metrics::describe_gauge!(LANE_WAITING, Unit::Count, "Work that waits for a compute slot, by lane");
+    metrics::describe_gauge!(LOST_THREADS, Unit::Count, "Threads whose work never returned");
     metrics::describe_counter!(LOADS, Unit::Count, "Model loads that succeeded");
     metrics::describe_counter!(LOAD_FAILURES, Unit::Count, "Model loads that failed");
     metrics::describe_counter!(WORKER_DEATHS, Unit::Count, "Workers that died");
@@ -72,9 +117,6 @@ pub(crate) struct QueueMetrics {
     cancelled: Counter,
     expired: Counter,
     failed: Counter,
-    waiting_jobs: Gauge,
-    waiting_tokens: Gauge,
-    leased_jobs: Gauge,
     queue_seconds: Histogram,
     step_seconds: Histogram,
     step_jobs: Histogram,
@@ -94,9 +136,6 @@ impl QueueMetrics {
             cancelled: ended("cancelled"),
             expired: ended("expired"),
             failed: ended("failed"),
-            waiting_jobs: metrics::gauge!(QUEUE_WAITING_JOBS, "model" => model()),
-            waiting_tokens: metrics::gauge!(QUEUE_WAITING_TOKENS, "model" => model()),
-            leased_jobs: metrics::gauge!(QUEUE_LEASED_JOBS, "model" => model()),
             queue_seconds: metrics::histogram!(QUEUE_SECONDS, "model" => model()),
             step_seconds: metrics::histogram!(STEP_SECONDS, "model" => model()),
             step_jobs: metrics::histogram!(STEP_JOBS, "model" => model()),
@@ -128,13 +167,6 @@ impl QueueMetrics {
         counter.increment(tickets);
     }
 
-    /// What the queue holds has changed. Told as differences, which add up in whatever order they are told.
-    pub(crate) fn moved(&self, before: Levels, after: Levels) {
-        shift(&self.waiting_jobs, before.waiting as u64, after.waiting as u64);
-        shift(&self.waiting_tokens, before.waiting_tokens.get(), after.waiting_tokens.get());
-        shift(&self.leased_jobs, before.leased as u64, after.leased as u64);
-    }
-
     pub(crate) fn waited(&self, wait: Duration) {
         self.queue_seconds.record(wait.as_secs_f64());
     }
@@ -146,18 +178,10 @@ impl QueueMetrics {
     }
 }
 
-fn shift(gauge: &Gauge, before: u64, after: u64) {
-    if after > before {
-        gauge.increment((after - before) as f64);
-    } else if before > after {
-        gauge.decrement((before - after) as f64);
-    }
-}
-
-/// The handles of one model group.
+/// The counters of one model group.
 pub(crate) struct GroupMetrics {
-    workers: Gauge,
     pub(crate) loads: Counter,
+    pub(crate) evictions: Counter,
     pub(crate) load_failures: Counter,
     pub(crate) worker_deaths: Counter,
     pub(crate) unresponsive: Counter,
@@ -167,15 +191,11 @@ impl GroupMetrics {
     pub(crate) fn new(model: &ModelId) -> Self {
         let model = || model.as_str().to_owned();
         Self {
-            workers: metrics::gauge!(WORKERS, "model" => model()),
+            evictions: metrics::counter!(EVICTIONS, "model" => model()),
             loads: metrics::counter!(LOADS, "model" => model()),
             load_failures: metrics::counter!(LOAD_FAILURES, "model" => model()),
             worker_deaths: metrics::counter!(WORKER_DEATHS, "model" => model()),
             unresponsive: metrics::counter!(UNRESPONSIVE, "model" => model()),
         }
-    }
-
-    pub(crate) fn set_workers(&self, workers: usize) {
-        self.workers.set(workers as f64);
     }
 }

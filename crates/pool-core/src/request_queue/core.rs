@@ -157,6 +157,14 @@ impl<P> Core<P> {
         all
     }
 
+    /// Every job that no worker holds, the first accepted first.
+    pub(crate) fn waiting(&self) -> Vec<JobId> {
+        let waiting = self.jobs.iter().filter(|(_, record)| record.stage != Stage::Leased);
+        let mut waiting: Vec<JobId> = waiting.map(|(job, _)| *job).collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
     pub(crate) fn get_mut(&mut self, job: JobId) -> Option<&mut Record<P>> {
         self.jobs.get_mut(&job)
     }

@@ -14,6 +14,16 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// As labels and spans spell it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+
     pub(crate) fn of<T>(end: &Result<T, Error>) -> Self {
         match end {
             Ok(_) => Self::Completed,

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Outcome;
 use crate::memory_governor::{OutOfMemory, Reservation};
 use crate::model::{Loader, Model, ModelError};
 use crate::sync::{Mutex, lock};
@@ -45,12 +46,26 @@ pub(crate) struct Job<M: Model> {
     request: M::Request,
     fingerprint: OnceLock<Fingerprint>,
     prepared: OnceLock<M::Prepared>,
-    wanted: AtomicBool,
     sent_event: AtomicBool,
-    span: tracing::Span,
+    story: Story,
     /// What was reserved by estimate; `input` holds more or less once the true cost is known.
     estimated: Bytes,
     input: Mutex<Option<Reservation>>,
+}
+
+/// A job's span, and how the job ended. That is said here, when the last of them lets go, as it ends under the queue's lock;
+/// of a request that was refused, or that joined another's job, nothing is said.
+struct Story {
+    span: tracing::Span,
+    outcome: OnceLock<Outcome>,
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.get() {
+            tracing::debug!(parent: &self.span, outcome = outcome.as_str(), "ended");
+        }
+    }
 }
 
 impl<M: Model> Job<M> {
@@ -66,9 +81,8 @@ impl<M: Model> Job<M> {
             request,
             fingerprint: fingerprint.map_or_else(OnceLock::new, OnceLock::from),
             prepared: OnceLock::new(),
-            wanted: AtomicBool::new(true),
             sent_event: AtomicBool::new(false),
-            span,
+            story: Story { span, outcome: OnceLock::new() },
             estimated,
             input: Mutex::new(None),
         }
@@ -116,9 +130,10 @@ impl<M: Model> Job<M> {
     ///
     /// The loader's, or [`OutOfMemory`] as a failure.
     pub(crate) fn prepare<L: Loader<Model = M>>(&self, loader: &L) -> Result<Cost, ModelError> {
-        let prepared = loader.prepare(&self.request)?;
+        let prepared = self.span().in_scope(|| loader.prepare(&self.request))?;
         self.reserve(prepared.cost.bytes).map_err(ModelError::failed)?;
         let _ = self.prepared.set(prepared.value);
+        tracing::trace!(parent: self.span(), tokens = prepared.cost.tokens.get(), "prepared");
         Ok(prepared.cost)
     }
 
@@ -135,11 +150,12 @@ impl<M: Model> Job<M> {
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed)
+        self.story.outcome.get().is_none()
     }
 
-    pub(crate) fn abandon(&self) {
-        self.wanted.store(false, Ordering::Relaxed);
+    /// Notes how it ended; from now on nobody wants it computed.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        let _ = self.story.outcome.set(outcome);
     }
 
     /// Whether its caller has seen an event, so that it cannot be run again from the start.
@@ -152,7 +168,7 @@ impl<M: Model> Job<M> {
     }
 
     pub(crate) fn span(&self) -> &tracing::Span {
-        &self.span
+        &self.story.span
     }
 }
 

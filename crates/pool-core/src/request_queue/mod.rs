@@ -22,4 +22,4 @@ pub use counts::{Counts, QueueStats};
 pub(crate) use job::Job;
 pub use job::JobOptions;
 pub(crate) use lease::{Lease, Leased};
-pub(crate) use queue::{Accepted, Levels, Queue, QueueConfig};
+pub(crate) use queue::{Accepted, Queue, QueueConfig};

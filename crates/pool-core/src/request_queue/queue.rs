@@ -77,14 +77,6 @@ struct State<M: Model> {
 /// A job that has ended, and how: to be told once the lock is released.
 type Ended<M> = (Record<Payload<M>>, Result<<M as Model>::Output, Error>);
 
-/// How much a queue holds, as its gauges show it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Levels {
-    pub(crate) waiting: usize,
-    pub(crate) waiting_tokens: Tokens,
-    pub(crate) leased: usize,
-}
-
 /// The queue of one model group.
 pub(crate) struct Queue<M: Model> {
     config: QueueConfig,
@@ -214,15 +206,9 @@ impl<M: Model> Queue<M> {
     }
 
     /// Changes the state under the lock. Nobody else's code runs in there: what is to be told comes back and is told
-    /// outside, as the gauges are here.
+    /// outside.
     fn change<R>(&self, change: impl FnOnce(&mut State<M>) -> R) -> R {
-        let mut state = lock(&self.state);
-        let before = state.levels();
-        let result = change(&mut state);
-        let after = state.levels();
-        drop(state);
-        self.metrics.moved(before, after);
-        result
+        change(&mut lock(&self.state))
     }
 
     /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
@@ -278,11 +264,6 @@ impl<M: Model> Queue<M> {
 }
 
 impl<M: Model> State<M> {
-    fn levels(&self) -> Levels {
-        let leased = self.core.leased();
-        Levels { waiting: self.core.len() - leased, waiting_tokens: self.core.waiting_tokens(), leased }
-    }
-
     /// What a newcomer of this class finds.
     fn occupancy(&self, priority: Priority) -> Occupancy {
         Occupancy {

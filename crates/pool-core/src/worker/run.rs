@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::active::ActiveJobs;
 use super::resident::{LoadFailure, Resident, Stepped, WorkerMemory};
@@ -123,7 +124,7 @@ impl<L: Loader> Worker<L> {
     /// # Cancel safety
     ///
     /// A worker dropped at any await gives its jobs back to the queue.
-    pub(crate) async fn run(mut self) -> (WorkerId, Exit) {
+    pub(crate) async fn run(mut self) -> Exit {
         let id = self.id;
         let status = Arc::clone(&self.status);
         let exit = self.load_and_work().await;
@@ -135,7 +136,7 @@ impl<L: Loader> Worker<L> {
                 Exit::LoadFailed(_) | Exit::Died { .. } | Exit::Refused | Exit::Gone => WorkerEvent::Failed,
             },
         );
-        (id, exit)
+        exit
     }
 
     async fn load_and_work(&mut self) -> Exit {
@@ -262,7 +263,8 @@ impl<L: Loader> Worker<L> {
         let jobs = self.active.len();
         let newcomers = std::mem::take(&mut self.newcomers);
         let step = Step::new(newcomers, std::mem::take(&mut self.left), self.active.paused());
-        match resident.step(step, self.lease.priority()).await {
+        let span = self.step_span();
+        match resident.step(step, self.lease.priority()).instrument(span).await {
             Stepped::Done { step, elapsed } => {
                 self.conclude(step, jobs, elapsed);
                 None
@@ -279,6 +281,26 @@ impl<L: Loader> Worker<L> {
             Stepped::Refused => Some(Exit::Refused),
             Stepped::Gone => Some(Exit::Gone),
         }
+    }
+
+    /// The span a step computes in. It follows from the spans of its jobs, and names them.
+    fn step_span(&self) -> tracing::Span {
+        let span = tracing::debug_span!(
+            "step",
+            model = %self.queue.model(),
+            worker = %self.id,
+            jobs = self.active.len(),
+            ids = tracing::field::Empty,
+        );
+        if !span.is_disabled() {
+            let mut ids: Vec<JobId> = self.active.jobs().map(|job| job.id()).collect();
+            ids.sort_unstable();
+            span.record("ids", tracing::field::debug(ids));
+            self.active.jobs().for_each(|job| {
+                span.follows_from(job.span());
+            });
+        }
+        span
     }
 
     /// Takes over what a step has brought.

@@ -154,9 +154,18 @@ impl<M: Model> Queue<M> {
 
     /// Ends every job with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
+        self.fail(Core::jobs, error);
+    }
+
+    /// Ends every job that no worker holds with this error.
+    pub(crate) fn fail_waiting(&self, error: &Error) {
+        self.fail(Core::waiting, error);
+    }
+
+    fn fail(&self, which: impl Fn(&Core<Payload<M>>) -> Vec<JobId>, error: &Error) {
         let outcome = Outcome::of::<()>(&Err(error.clone()));
         let ended = self.change(|state| {
-            let jobs = state.core.jobs().into_iter();
+            let jobs = which(&state.core).into_iter();
             jobs.filter_map(|job| Some((state.end(job, outcome)?, Err(error.clone())))).collect()
         });
         self.answer(ended);
@@ -185,7 +194,7 @@ impl<M: Model> State<M> {
     fn end(&mut self, job: JobId, outcome: Outcome) -> Option<Record<Payload<M>>> {
         let mut record = self.core.remove(job)?;
         let payload = &mut record.payload;
-        payload.job.abandon();
+        payload.job.end(outcome);
         if let Some(key) = payload.join.take()
             && self.joins.get(&key) == Some(&job)
         {

@@ -5,6 +5,6 @@ mod conviction;
 mod core;
 mod cut;
 mod door;
-mod gauges;
 mod lease;
+mod measures;
 mod order;
