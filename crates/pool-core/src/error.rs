@@ -40,8 +40,8 @@ pub enum Error {
         /// What is wrong with the input, and what would be right.
         message: Arc<str>,
     },
-    /// The same input brought down a worker a short while ago and is refused for now.
-    #[error("this input made model {model} crash before and is refused for another {} s", retry_after.as_secs())]
+    /// The same input brought down a worker a short while ago, by a panic or by hanging, and is refused for now.
+    #[error("this input made model {model} crash or hang before and is refused for another {} s", retry_after.as_secs())]
     Convicted {
         /// The model asked for.
         model: ModelId,
@@ -111,6 +111,23 @@ pub enum Error {
     /// There is no tokio runtime here.
     #[error("no tokio runtime: call this from within one, for example under #[tokio::main]")]
     NoRuntime,
+    /// This tokio runtime has no timer, and nothing here works without one.
+    #[error("this tokio runtime has no timer: build it with enable_time() or enable_all()")]
+    NoTimer,
+    /// A model group cannot be run as it is configured.
+    #[error("model {model} cannot be run like this: {message}")]
+    InvalidConfig {
+        /// The group's name.
+        model: ModelId,
+        /// What is wrong, and what would be right.
+        message: Arc<str>,
+    },
+    /// The model was taken out of the engine.
+    #[error("model {model} was removed; ask for another, or add it again")]
+    Removed {
+        /// The model asked for.
+        model: ModelId,
+    },
     /// A model with this name is there already.
     #[error("a model named {model} is there already; choose another name")]
     DuplicateModel {
@@ -160,6 +177,13 @@ pub enum Excess {
         /// What the queue holds in all.
         limit: Bytes,
     },
+    /// Its jobs together would take longer than the caller or the queue allows, even if nothing were ahead of them.
+    Time {
+        /// How long they would take, by the measured rate.
+        expected: Duration,
+        /// How long they may take.
+        allowed: Duration,
+    },
 }
 
 impl fmt::Display for Excess {
@@ -168,6 +192,12 @@ impl fmt::Display for Excess {
             Self::Jobs { jobs, limit } => write!(f, "it has {jobs} inputs, the queue takes at most {limit}"),
             Self::Tokens { tokens, limit } => write!(f, "it needs {tokens}, the queue takes at most {limit}"),
             Self::Bytes { bytes, limit } => write!(f, "it has {bytes}, the queue takes at most {limit}"),
+            Self::Time { expected, allowed } => write!(
+                f,
+                "it would take {:.1} s by itself, {:.1} s are allowed",
+                expected.as_secs_f64(),
+                allowed.as_secs_f64()
+            ),
         }
     }
 }

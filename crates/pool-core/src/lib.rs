@@ -81,8 +81,8 @@ pub use model::{
     Footprint, JobView, LoadError, Loader, Model, ModelError, Preparation, Prepared, Room, Step, StepError,
 };
 pub use orchestrator::{
-    DrainReport, Engine, EngineBuilder, EngineStats, Group, GroupConfig, GroupStats, ModelReport, Streaming,
-    WorkerStats, Workers,
+    BreakerState, DrainReport, Engine, EngineBuilder, EngineStats, Group, GroupConfig, GroupStats,
+    ModelReport, Streaming, WorkerStats, Workers,
 };
 pub use request_queue::{Counts, JobOptions, QueueLimits, QueueStats};
 pub use types::{

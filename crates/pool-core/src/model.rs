@@ -27,8 +27,16 @@ pub trait Model: Send + Sized + 'static {
     fn estimate(request: &Self::Request) -> Cost;
 
     /// Stands for the request's whole content, so that equal requests of one principal can be joined.
-    /// `None`: never joined. Called on a runtime thread, so large inputs should return `None`.
+    /// `None`: never joined. Called on a runtime thread, so large inputs should return `None` and have
+    /// [`Model::identify`].
     fn fingerprint(request: &Self::Request) -> Option<Fingerprint> {
+        let _ = request;
+        None
+    }
+
+    /// The same for requests of any size that have no [`Model::fingerprint`] and are prepared in the lane, where this is
+    /// called: an input that makes the model crash is known by it when it comes again. `None`: it is not.
+    fn identify(request: &Self::Request) -> Option<Fingerprint> {
         let _ = request;
         None
     }
@@ -88,7 +96,8 @@ pub trait Loader: Send + Sync + 'static {
 pub struct Prepared<T> {
     /// What the model computes on.
     pub value: T,
-    /// The request's true cost.
+    /// The request's true cost: tokens as counted, and the bytes of request and value together, as both are held until the
+    /// job ends.
     pub cost: Cost,
 }
 

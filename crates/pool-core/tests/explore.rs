@@ -240,6 +240,24 @@ fn a_drain_that_comes_at_any_moment_loses_nothing() {
 }
 
 #[test]
+fn a_removal_that_comes_at_any_moment_loses_nothing() {
+    explore(400, || {
+        spawn(async {
+            let (engine, group) = world(0, |_| {}).await;
+            let one = tokio::spawn(caller(group.clone(), 0));
+            let other = tokio::spawn(caller(group.clone(), 10));
+            let removed = engine.remove(group.model(), Duration::MAX).await.unwrap().unwrap();
+            assert!(engine.stats().await.unwrap().models.is_empty());
+            let seen = one.await.unwrap().add(other.await.unwrap());
+            let report = engine.drain(Duration::MAX).await;
+            assert_eq!(report.total, removed.counts);
+            let late = seen.refused - report.total.refused;
+            Seen { refused: seen.refused - late, ..seen }.assert_equals(&report);
+        })
+    });
+}
+
+#[test]
 fn an_eviction_that_comes_at_any_moment_loses_nothing() {
     explore(600, || {
         spawn(async {
@@ -332,6 +350,30 @@ fn events_arrive_in_order_however_slowly_they_are_read() {
             let mut seen = one.await.unwrap();
             seen.completed += 1;
             seen.assert_equals(&engine.drain(Duration::MAX).await);
+        })
+    });
+}
+
+#[test]
+fn a_paused_job_that_is_cancelled_at_any_moment_makes_room() {
+    explore(400, || {
+        spawn(async {
+            let (engine, group) =
+                world(0, |config| config.stall_limit = Duration::from_secs(400 * 86_400)).await;
+            let speaks = |id| {
+                let speaks = Ask { events: true, steps: 4, ..ask(id) };
+                group.try_submit_streaming(speaks, JobOptions::default(), 1.try_into().unwrap()).unwrap()
+            };
+            // Two that nobody reads take up all the room.
+            let (one, other) = (speaks(2), speaks(4));
+            let waits = group.try_submit(ask(6), JobOptions::default()).unwrap();
+            tokio::task::yield_now().await;
+            drop(one.0);
+            let mut seen = Seen { dropped: 2, ..Seen::default() };
+            seen.note(waits.await, 6);
+            drop(other.0);
+            seen.assert_equals(&engine.drain(Duration::MAX).await);
+            drop((one.1, other.1));
         })
     });
 }

@@ -146,6 +146,7 @@ impl From<&PoolError> for ApiError {
             PoolError::DeadlineExceeded { .. } => Self::timeout(message),
             PoolError::LoadFailed { .. } => Self::unavailable("model_not_loaded", message, retry_after),
             PoolError::Unavailable { .. } => Self::unavailable("model_unavailable", message, retry_after),
+            PoolError::Removed { .. } => Self::not_found("model_not_found", message).param("model"),
             PoolError::ShuttingDown | PoolError::Cancelled => Self::shutting_down(),
             // Sent again it would be refused, as what made the model crash.
             PoolError::Crashed { .. } => Self { is_final: true, ..Self::internal(message) },

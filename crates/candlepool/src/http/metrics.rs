@@ -11,8 +11,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use pool_core::Bytes;
-use pool_core::memory_governor::Account;
 use tokio::time::Instant;
 
 use super::App;
@@ -21,14 +19,6 @@ use crate::stderr::DROPPED_LINES;
 const REQUESTS: &str = "candlepool_http_requests_total";
 const REQUEST_SECONDS: &str = "candlepool_http_request_seconds";
 const IN_FLIGHT: &str = "candlepool_http_requests_in_flight";
-const QUEUE_WAITING: &str = "candlepool_queue_waiting_jobs";
-const QUEUE_LEASED: &str = "candlepool_queue_leased_jobs";
-const MODEL_BYTES: &str = "candlepool_model_resident_bytes";
-const MEMORY_LIMIT: &str = "candlepool_memory_limit_bytes";
-const MEMORY_RESERVED: &str = "candlepool_memory_reserved_bytes";
-const LANE_BUSY: &str = "candlepool_lane_busy_slots";
-const LANE_WAITING: &str = "candlepool_lane_waiting";
-const LOST_THREADS: &str = "candlepool_lost_threads";
 
 /// From a dispatch alone to a cold start: each about two and a half times the one before.
 const SECONDS: &[f64] = &[
@@ -91,50 +81,17 @@ fn describe() {
     metrics::describe_counter!(REQUESTS, Unit::Count, "HTTP requests, by method, route and status");
     metrics::describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time from a request's head to its answer");
     metrics::describe_gauge!(IN_FLIGHT, Unit::Count, "HTTP requests that have no answer yet");
-    metrics::describe_gauge!(QUEUE_WAITING, Unit::Count, "Jobs that no worker holds yet");
-    metrics::describe_gauge!(QUEUE_LEASED, Unit::Count, "Jobs that a worker holds");
-    metrics::describe_gauge!(MODEL_BYTES, Unit::Bytes, "What a model's weights and working sets take");
-    metrics::describe_gauge!(MEMORY_LIMIT, Unit::Bytes, "The memory budget");
-    metrics::describe_gauge!(MEMORY_RESERVED, Unit::Bytes, "What is reserved of it, by account");
-    metrics::describe_gauge!(LANE_BUSY, Unit::Count, "Compute slots taken, by lane");
-    metrics::describe_gauge!(LANE_WAITING, Unit::Count, "Work that waits for a compute slot, by lane");
     metrics::describe_counter!(DROPPED_LINES, Unit::Count, "Log lines that standard error had no room for");
-    metrics::describe_gauge!(LOST_THREADS, Unit::Count, "Threads whose work never returned");
 }
 
 /// Answers the request.
 pub(super) async fn metrics(State(app): State<App>) -> Response {
-    measure(&app).await;
+    // Of an engine that has drained, memory and lanes are told all the same.
+    let _ = app.engine.publish_metrics().await;
     let mut response = app.exporter.0.render().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-/// Brings the gauges up to date that are read off rather than counted.
-async fn measure(app: &App) {
-    let memory = app.engine.governor().stats();
-    if memory.limit != Bytes::MAX {
-        gauge!(MEMORY_LIMIT).set(memory.limit.get() as f64);
-    }
-    for account in Account::ALL {
-        gauge!(MEMORY_RESERVED, "account" => account.as_str()).set(memory.account(account).get() as f64);
-    }
-    let lanes = app.engine.lanes().stats();
-    for (name, lane) in [("step", lanes.step), ("prepare", lanes.prepare), ("io", lanes.io)] {
-        gauge!(LANE_BUSY, "lane" => name).set(lane.busy as f64);
-        gauge!(LANE_WAITING, "lane" => name).set(lane.waiting as f64);
-    }
-    gauge!(LOST_THREADS).set(lanes.lost_threads() as f64);
-    let Ok(stats) = app.engine.stats().await else {
-        return;
-    };
-    for model in stats.models {
-        let name = || model.model.as_str().to_owned();
-        gauge!(QUEUE_WAITING, "model" => name()).set(model.queue.waiting as f64);
-        gauge!(QUEUE_LEASED, "model" => name()).set(model.queue.leased as f64);
-        gauge!(MODEL_BYTES, "model" => name()).set(model.resident.get() as f64);
-    }
 }
 
 /// One request, from its head to its answer or its client's departure.

@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use super::Claim;
+use super::{Claim, Lane};
 
 /// How many closures each lane runs at once, and when one that runs is given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,10 +18,14 @@ pub struct LanesConfig {
     pub io_slots: NonZeroUsize,
     /// A claim that waits rises one priority class after each such interval, so that none starves. Default: 2 s.
     pub ageing: Duration,
-    /// The shortest time after which work is given up; [`Duration::MAX`] switches the watch off. Default: 30 s.
+    /// The shortest time after which work is given up; [`Duration::MAX`] switches the watch off, over every lane.
+    /// Default: 30 s.
     pub unresponsive_after: Duration,
     /// Work with an estimate is not given up before so many times its estimate. Default: 10.
     pub unresponsive_factor: u32,
+    /// The shortest time after which reading or writing on a model's account is given up: a disk or a network file system
+    /// may take its time, and one that hangs does not hold a slot for ever. Default: 120 s.
+    pub io_unresponsive_after: Duration,
 }
 
 impl LanesConfig {
@@ -37,6 +41,7 @@ impl LanesConfig {
             ageing: Duration::from_secs(2),
             unresponsive_after: Duration::from_secs(30),
             unresponsive_factor: 10,
+            io_unresponsive_after: Duration::from_secs(120),
         }
     }
 
@@ -45,13 +50,17 @@ impl LanesConfig {
         NonZeroUsize::new(self.cores.get() / self.threads_per_step.get()).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// How long work of this claim may run before it is given up; `None` for ever.
-    pub(super) fn limit(&self, claim: &Claim) -> Option<Duration> {
+    /// How long work of this claim may run in a lane before it is given up; `None` for ever.
+    pub(super) fn limit(&self, lane: Lane, claim: &Claim) -> Option<Duration> {
         if self.unresponsive_after == Duration::MAX {
             return None;
         }
+        let least = match lane {
+            Lane::Step | Lane::Prepare => self.unresponsive_after,
+            Lane::Io => self.io_unresponsive_after,
+        };
         let scaled = claim.estimate.unwrap_or_default().saturating_mul(self.unresponsive_factor);
-        Some(self.unresponsive_after.max(scaled))
+        Some(least.max(scaled))
     }
 }
 

@@ -35,12 +35,16 @@ pub enum ComputeError {
 impl ComputeError {
     /// What a caught panic says, for the payloads that `panic!` makes.
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let message = match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
-            (Some(text), _) => one_line(text),
-            (None, Some(text)) => one_line(text),
-            (None, None) => "a value that is no text".to_owned(),
-        };
-        Self::Panicked { message }
+        Self::Panicked { message: panic_message(payload) }
+    }
+}
+
+/// What a caught panic said, in one line.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&'static str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => one_line(text),
+        (None, Some(text)) => one_line(text),
+        (None, None) => "a value that is no text".to_owned(),
     }
 }
 

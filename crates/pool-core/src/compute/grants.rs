@@ -71,6 +71,8 @@ struct Account<W> {
     running: usize,
     lost: usize,
     waiting: usize,
+    /// It is forgotten as soon as it has nothing here.
+    leaves: bool,
     queues: [BTreeMap<Ticket, Waiting<W>>; CLASSES],
 }
 
@@ -206,6 +208,7 @@ impl<W> Grants<W> {
             entry.running -= 1;
             self.deactivate_if_idle(account);
         }
+        self.vacate_if_left(account);
         Some(Finished { took, was_lost: lost })
     }
 
@@ -219,6 +222,7 @@ impl<W> Grants<W> {
         self.accounts[account].waiting -= 1;
         self.waiting -= 1;
         self.deactivate_if_idle(account);
+        self.vacate_if_left(account);
         Some(waiting.work)
     }
 
@@ -285,18 +289,23 @@ impl<W> Grants<W> {
         !self.thrown_out.is_empty() && self.thrown_out.remove(&ticket)
     }
 
-    /// Forgets a model that neither runs nor waits; false where it does.
+    /// Forgets a model: now, or where it still runs or waits, once it does not. Whether it was now.
     pub(super) fn forget(&mut self, model: &ModelId) -> bool {
         let Some(&account) = self.index.get(model) else {
             return true;
         };
+        self.accounts[account].leaves = true;
+        self.vacate_if_left(account)
+    }
+
+    fn vacate_if_left(&mut self, account: usize) -> bool {
         let entry = &self.accounts[account];
-        if entry.is_active() || entry.lost > 0 {
-            return false;
+        let left = entry.leaves && !entry.is_active() && entry.lost == 0;
+        if left {
+            self.index.remove(&entry.model);
+            self.vacant.push(account);
         }
-        self.index.remove(model);
-        self.vacant.push(account);
-        true
+        left
     }
 
     /// All the time this model has had a slot of this lane.
@@ -304,9 +313,19 @@ impl<W> Grants<W> {
         self.index.get(model).map(|&account| self.accounts[account].computed).unwrap_or_default()
     }
 
+    /// How many pieces of this model's work run and are not lost.
+    pub(super) fn running_of(&self, model: &ModelId) -> usize {
+        self.index.get(model).map(|&account| self.accounts[account].running).unwrap_or_default()
+    }
+
     /// How many pieces of this model's work are lost now.
     pub(super) fn lost_of(&self, model: &ModelId) -> usize {
         self.index.get(model).map(|&account| self.accounts[account].lost).unwrap_or_default()
+    }
+
+    /// Whether this model gets no more slots.
+    pub(super) fn refuses(&self, model: &ModelId) -> bool {
+        self.lost_of(model) >= REFUSED_AT
     }
 
     /// How many slots the lane has when none is lost.
@@ -382,6 +401,7 @@ impl<W> Grants<W> {
     /// The account of a model, made where it has none.
     fn open(&mut self, model: &ModelId) -> usize {
         if let Some(&account) = self.index.get(model) {
+            self.accounts[account].leaves = false;
             return account;
         }
         self.raise_floor();
@@ -440,6 +460,7 @@ impl<W> Account<W> {
             running: 0,
             lost: 0,
             waiting: 0,
+            leaves: false,
             queues: Default::default(),
         }
     }

@@ -104,7 +104,20 @@ impl Lanes {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.run(Lane::Step, claim.clone(), self.inner.config.limit(claim), work)
+        value(self.run(Lane::Step, claim.clone(), self.inner.config.limit(Lane::Step, claim), work))
+    }
+
+    /// As [`Lanes::step`], and tells for how long the step had its slot: without its wait for one.
+    pub(crate) fn step_timed<T, F>(
+        &self,
+        claim: &Claim,
+        work: F,
+    ) -> impl Future<Output = Result<(T, Duration), ComputeError>> + Send + use<T, F>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.run(Lane::Step, claim.clone(), self.inner.config.limit(Lane::Step, claim), work)
     }
 
     /// Runs short work that makes a job ready; it never waits for steps.
@@ -121,11 +134,11 @@ impl Lanes {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.run(Lane::Prepare, claim.clone(), self.inner.config.limit(claim), work)
+        value(self.run(Lane::Prepare, claim.clone(), self.inner.config.limit(Lane::Prepare, claim), work))
     }
 
-    /// Runs work that reads or writes, first come first served. It may take as long as it takes: a disk or a network
-    /// file system decides, so it is never given up.
+    /// Runs work that reads or writes on nobody's account, first come first served. It is never given up: whoever calls this
+    /// answers for its end. For a model's files there is [`Lanes::io_for`].
     ///
     /// # Errors
     ///
@@ -135,7 +148,25 @@ impl Lanes {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.run(Lane::Io, Claim::new(self.inner.anyone.clone()), None, work)
+        value(self.run(Lane::Io, Claim::new(self.inner.anyone.clone()), None, work))
+    }
+
+    /// Runs work that reads or writes for a model. Past [`LanesConfig::io_unresponsive_after`], or the configured number of
+    /// times its estimate, it is given up as a step is: its slot is replaced once, and the model refused after the second.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lanes::step`].
+    pub fn io_for<T, F>(
+        &self,
+        claim: &Claim,
+        work: F,
+    ) -> impl Future<Output = Result<T, ComputeError>> + Send + use<T, F>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        value(self.run(Lane::Io, claim.clone(), self.inner.config.limit(Lane::Io, claim), work))
     }
 
     /// The state of every lane.
@@ -162,7 +193,18 @@ impl Lanes {
         self.sum(|grants| grants.lost_of(model))
     }
 
-    /// Forgets what a model has computed; to be called when its group has gone. False while it still has work here.
+    /// How many pieces of this model's work are out and have not been given up.
+    pub fn running(&self, model: &ModelId) -> usize {
+        self.sum(|grants| grants.running_of(model))
+    }
+
+    /// Whether this model could not be loaded or not step: two loads, or two steps, never came back.
+    pub fn refuses(&self, model: &ModelId) -> bool {
+        [Lane::Step, Lane::Io].into_iter().any(|lane| lock(self.inner.lane(lane)).grants.refuses(model))
+    }
+
+    /// Forgets what a model has computed; to be called when its group has gone. A lane where it still has work, lost or not,
+    /// forgets it when that has returned, unless it is used again before; then this is false.
     pub fn forget(&self, model: &ModelId) -> bool {
         let forgotten = Lane::ALL.map(|lane| lock(self.inner.lane(lane)).grants.forget(model));
         forgotten.into_iter().all(|forgotten| forgotten)
@@ -178,7 +220,7 @@ impl Lanes {
         claim: Claim,
         limit: Option<Duration>,
         work: F,
-    ) -> impl Future<Output = Result<T, ComputeError>> + Send + use<T, F>
+    ) -> impl Future<Output = Timed<T>> + Send + use<T, F>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -198,6 +240,13 @@ impl Lanes {
     }
 }
 
+/// What a closure gave, and for how long it had its slot.
+type Timed<T> = Result<(T, Duration), ComputeError>;
+
+async fn value<T>(timed: impl Future<Output = Timed<T>>) -> Result<T, ComputeError> {
+    timed.await.map(|(value, _)| value)
+}
+
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lanes").field("config", &self.inner.config).field("stats", &self.stats()).finish()
@@ -209,8 +258,8 @@ impl Inner {
         &self.lanes[lane.index()]
     }
 
-    /// Frees a slot and says what to start in its place.
-    fn free(&self, lane: Lane, ticket: Ticket) -> Option<Work> {
+    /// Frees a slot; says for how long it was taken and what to start in its place.
+    fn free(&self, lane: Lane, ticket: Ticket) -> (Duration, Option<Work>) {
         let now = Instant::now();
         let mut state = lock(self.lane(lane));
         let finished = state.grants.finish(ticket, now);
@@ -219,7 +268,7 @@ impl Inner {
         if let Some(finished) = finished.filter(|finished| finished.was_lost) {
             tracing::warn!(%lane, after = ?finished.took, "a computation that had been given up has returned");
         }
-        next
+        (finished.map(|finished| finished.took).unwrap_or_default(), next)
     }
 
     /// Starts whatever may start. Where `execute` drops work unrun, and so frees its slot within this very call, the
@@ -250,17 +299,12 @@ struct Slot {
 impl Slot {
     /// Computes, frees the slot, answers, and starts whoever is next: in this order, so that a caller that comes back
     /// at once finds the slot free and nobody's answer waits for somebody else's start.
-    fn run<T>(
-        mut self,
-        span: &tracing::Span,
-        work: impl FnOnce() -> T,
-        reply: oneshot::Sender<Result<T, ComputeError>>,
-    ) {
+    fn run<T>(mut self, span: &tracing::Span, work: impl FnOnce() -> T, reply: oneshot::Sender<Timed<T>>) {
         let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(work)));
-        let result = result.map_err(|payload| ComputeError::panicked(payload.as_ref()));
         self.freed = true;
-        let next = self.inner.free(self.lane, self.ticket);
-        let unwanted = reply.send(result);
+        let (took, next) = self.inner.free(self.lane, self.ticket);
+        let result = result.map_err(|payload| ComputeError::panicked(payload.as_ref()));
+        let unwanted = reply.send(result.map(|value| (value, took)));
         if let Some(next) = next {
             self.inner.compute.execute(self.lane, next);
         }
@@ -328,8 +372,8 @@ impl Place {
     async fn outcome<T>(
         mut self,
         look_again: Option<Instant>,
-        mut result: oneshot::Receiver<Result<T, ComputeError>>,
-    ) -> Result<T, ComputeError> {
+        mut result: oneshot::Receiver<Timed<T>>,
+    ) -> Timed<T> {
         if let Some(at) = look_again {
             let mut watch = pin!(sleep_until(at));
             loop {
@@ -368,10 +412,7 @@ impl Place {
         standing
     }
 
-    fn settle<T>(
-        &mut self,
-        answer: Result<Result<T, ComputeError>, oneshot::error::RecvError>,
-    ) -> Result<T, ComputeError> {
+    fn settle<T>(&mut self, answer: Result<Timed<T>, oneshot::error::RecvError>) -> Timed<T> {
         self.settled = true;
         answer.unwrap_or_else(|_dropped| {
             let thrown_out = lock(self.inner.lane(self.lane)).grants.was_thrown_out(self.ticket);

@@ -21,6 +21,7 @@ mod scripted;
 pub use blocking::{BlockingCompute, NoRuntime};
 pub use config::LanesConfig;
 pub use error::ComputeError;
+pub(crate) use error::panic_message;
 pub use lanes::{LaneStats, Lanes, Occupancy};
 pub use scripted::{Scripted, ScriptedCompute};
 

@@ -26,6 +26,8 @@ pub struct Governor {
 
 struct Shared {
     limit: u64,
+    /// What nothing but inputs may take.
+    share: u64,
     thresholds: Thresholds,
     used: AtomicU64,
     peak: AtomicU64,
@@ -39,6 +41,11 @@ struct Shared {
     /// How many wait for memory to be freed.
     awaiting: AtomicUsize,
     freed: Notify,
+    /// How many loads wait for inputs to be freed.
+    squeezes: AtomicUsize,
+    /// The most that refused inputs lacked since somebody last asked.
+    lacking: AtomicU64,
+    lacks: Notify,
 }
 
 /// A part of the budget, given back when this is dropped.
@@ -91,10 +98,20 @@ impl MemoryStats {
 }
 
 impl Governor {
-    /// A budget of so many bytes.
+    /// A budget of so many bytes, whatever they are used for.
     pub fn new(limit: Bytes) -> Self {
+        Self::reserving(limit, Bytes::ZERO)
+    }
+
+    /// A budget of which this share is for inputs alone, so that models never fill it to the brim.
+    ///
+    /// At [`Pressure::Critical`], and while a load waits for inputs to go, inputs have their share and no more; else they may
+    /// take whatever is left. The share is held to within what others reserve at the very same
+    /// moment; the budget is held exactly.
+    pub fn reserving(limit: Bytes, inputs: Bytes) -> Self {
         let shared = Shared {
             limit: limit.get(),
+            share: inputs.get().min(limit.get()),
             thresholds: Thresholds::of(limit),
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -104,6 +121,9 @@ impl Governor {
             frees: AtomicU64::new(0),
             awaiting: AtomicUsize::new(0),
             freed: Notify::new(),
+            squeezes: AtomicUsize::new(0),
+            lacking: AtomicU64::new(0),
+            lacks: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -146,6 +166,33 @@ impl Governor {
     /// Tells, from this call on, whenever memory has been freed.
     pub fn frees(&self) -> Frees {
         Frees { shared: Arc::clone(&self.shared), seen: self.shared.frees.load(Ordering::SeqCst) }
+    }
+
+    /// Holds inputs to their share until the guard is dropped: a load waits for them to go.
+    pub(crate) fn squeeze(&self) -> Squeeze {
+        self.shared.squeezes.fetch_add(1, Ordering::SeqCst);
+        Squeeze { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Resolves when inputs have been refused since it last did: with what would have to be freed for the largest.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time: what it did not tell, the next one tells.
+    pub(crate) async fn lacking(&self) -> Bytes {
+        loop {
+            let lacks = self.shared.lacks.notified();
+            let bytes = self.shared.lacking.swap(0, Ordering::SeqCst);
+            if bytes > 0 {
+                return Bytes(bytes);
+            }
+            lacks.await;
+        }
+    }
+
+    /// The most that models may reserve together.
+    pub(crate) fn limit_of_models(&self) -> Bytes {
+        Bytes(self.shared.limit - self.shared.share)
     }
 
     /// How the budget is used.
@@ -256,13 +303,12 @@ impl Shared {
     }
 
     fn take(&self, account: Account, bytes: u64) -> Result<(), OutOfMemory> {
-        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        let before =
-            self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).map_err(|used| OutOfMemory {
-                needed: Bytes(bytes),
-                available: Bytes(self.limit.saturating_sub(used)),
-                limit: Bytes(self.limit),
-            })?;
+        let fits = |used: u64| used.checked_add(bytes).filter(|_| bytes <= self.available(account, used));
+        let before = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).map_err(|used| {
+            self.note_refused(account, bytes, used);
+            let available = Bytes(self.available(account, used));
+            OutOfMemory { needed: Bytes(bytes), available, limit: Bytes(self.limit) }
+        })?;
         let used = before + bytes;
         self.account(account).fetch_add(bytes, Ordering::SeqCst);
         if used > self.peak.load(Ordering::Relaxed) {
@@ -272,10 +318,51 @@ impl Shared {
         Ok(())
     }
 
+    /// What this account may still take where so much of the budget is used.
+    fn available(&self, account: Account, used: u64) -> u64 {
+        let left = self.limit.saturating_sub(used);
+        if self.share == 0 {
+            return left;
+        }
+        let inputs = || self.account(Account::Inputs).load(Ordering::SeqCst);
+        match account {
+            Account::Inputs if self.is_tight() => left.min(self.share.saturating_sub(inputs())),
+            Account::Inputs => left,
+            Account::Weights | Account::Cache | Account::Activations => {
+                let models = used.saturating_sub(inputs());
+                left.min((self.limit - self.share).saturating_sub(models))
+            }
+        }
+    }
+
+    /// Whether inputs are held to their share.
+    fn is_tight(&self) -> bool {
+        self.level.load(Ordering::SeqCst) >= Pressure::Critical as u8
+            || self.squeezes.load(Ordering::SeqCst) > 0
+    }
+
+    /// Remembers how much less of the budget would have to be used for these inputs to be let in, and tells of it.
+    fn note_refused(&self, account: Account, bytes: u64, used: u64) {
+        if account != Account::Inputs || bytes > self.limit {
+            return;
+        }
+        // To leave the critical level, or to make them fit, whichever is more.
+        let calm = self.thresholds.left_below(Pressure::Critical);
+        let lacking = used.saturating_sub(calm.min(self.limit - bytes));
+        if lacking > 0 {
+            self.lacking.fetch_max(lacking, Ordering::SeqCst);
+            self.lacks.notify_one();
+        }
+    }
+
     fn give_back(&self, account: Account, bytes: u64) {
         self.account(account).fetch_sub(bytes, Ordering::SeqCst);
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         self.tell_pressure(used);
+        self.tell_freed();
+    }
+
+    fn tell_freed(&self) {
         // In this order: who waits counts himself before he looks at the number of frees, so either he sees this one or
         // he is seen here.
         self.frees.fetch_add(1, Ordering::SeqCst);
@@ -302,6 +389,26 @@ impl Shared {
             self.level.store(next as u8, Ordering::SeqCst);
             sender.send_replace(next);
         }
+    }
+}
+
+/// A load waits for inputs to go: as long as there is one of these, inputs are held to their share.
+#[derive(Debug)]
+pub(crate) struct Squeeze {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Squeeze {
+    /// Inputs that were refused for its sake may try again.
+    fn drop(&mut self) {
+        self.shared.squeezes.fetch_sub(1, Ordering::SeqCst);
+        self.shared.tell_freed();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("limit", &self.limit).field("used", &self.used).finish_non_exhaustive()
     }
 }
 

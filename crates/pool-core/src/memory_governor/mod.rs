@@ -33,6 +33,7 @@ mod governor;
 mod limit;
 mod pressure;
 
+pub(crate) use governor::Squeeze;
 pub use governor::{Frees, Governor, MemoryStats, OutOfMemory, Reservation};
 pub use limit::detect_limit;
 pub use pressure::Pressure;

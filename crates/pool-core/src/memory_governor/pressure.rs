@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::types::Bytes;
 
@@ -14,9 +15,11 @@ pub enum Pressure {
     Low,
     /// Half is used.
     Normal,
-    /// Three quarters are used: caches should shrink.
+    /// Three quarters are used: models nobody uses go after a quarter of the time they would else be kept
+    /// ([`Pressure::keeps_idle`]).
     High,
-    /// Nine tenths are used: nothing optional should grow.
+    /// Nine tenths are used: new inputs have the share reserved for them and no more, and for those refused the least
+    /// recently used idle models go.
     Critical,
 }
 
@@ -36,6 +39,14 @@ impl Pressure {
             Self::Normal => "normal",
             Self::High => "high",
             Self::Critical => "critical",
+        }
+    }
+
+    /// For how long a model that nobody uses is kept, where it is to be kept for `usual` without need.
+    pub fn keeps_idle(self, usual: Duration) -> Duration {
+        match self {
+            Self::Low | Self::Normal => usual,
+            Self::High | Self::Critical => usual / 4,
         }
     }
 
@@ -73,6 +84,11 @@ impl Thresholds {
             enter: [0, 50, 75, 90].map(|p| if p == 0 { 0 } else { percent(p).max(1) }),
             leave: [0, 45, 70, 85].map(percent),
         }
+    }
+
+    /// A level is left where less than this is used.
+    pub(super) const fn left_below(&self, level: Pressure) -> u64 {
+        self.leave[level.index()].saturating_sub(1)
     }
 
     /// The level after `current` where so much is used.

@@ -48,6 +48,32 @@ impl Default for BreakerConfig {
     }
 }
 
+/// Whether a model may be loaded.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BreakerState {
+    /// It may.
+    #[default]
+    Closed,
+    /// It failed, and may not before its backoff is over.
+    Open,
+    /// The backoff is over, and one trial is under way.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// The name as metrics spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// What failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Failure {
@@ -186,6 +212,15 @@ impl Breaker {
     /// Whether loads are refused, but for a trial.
     pub(crate) const fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed { .. })
+    }
+
+    /// As others see it.
+    pub(crate) const fn state(&self) -> BreakerState {
+        match self.state {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen => BreakerState::HalfOpen,
+        }
     }
 
     /// What to tell a caller who is refused because the breaker is open; `None` while it is closed.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::request_queue::QueueLimits;
 use crate::types::ModelId;
 
@@ -8,7 +9,7 @@ use crate::types::ModelId;
 pub struct Workers {
     /// So many even when there is nothing to do. With 0 the model is loaded on demand.
     pub min: usize,
-    /// So many at most, however long the queue.
+    /// So many at most, however long the queue: one at least, and no fewer than `min`.
     pub max: usize,
 }
 
@@ -54,5 +55,20 @@ impl GroupConfig {
             coalesce: true,
             first_backoff: Duration::from_secs(1),
         }
+    }
+
+    /// Whether a group can be run like this.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Workers { min, max } = self.workers;
+        let wrong = if max == 0 {
+            "workers.max is 0, so nothing would ever be computed: set it to 1 or more".to_owned()
+        } else if min > max {
+            format!(
+                "workers.min is {min} and workers.max is {max}: set min to {max} or less, or max to {min} or more"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::InvalidConfig { model: self.model.clone(), message: wrong.into() })
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Candidate {
     pub(crate) id: ModelId,
     /// What evicting it frees.
     pub(crate) bytes: Bytes,
+    /// It has jobs.
+    pub(crate) busy: bool,
     /// When it last had a job.
     pub(crate) last_used: Instant,
     /// Since when it is resident.
@@ -31,8 +33,8 @@ pub(crate) struct Candidate {
 pub(crate) enum Eviction {
     /// Evict these, the least recently used first.
     Now(Vec<ModelId>),
-    /// Nothing now: from that moment on, enough models will have been resident for long enough.
-    Later(Instant),
+    /// Nothing now; in a while enough models will have been resident for long enough.
+    Later,
     /// Nothing: even all that may be evicted is too little.
     Never,
 }
@@ -44,7 +46,7 @@ pub(crate) fn choose(
     now: Instant,
     min_residence: Duration,
 ) -> Eviction {
-    let mut evictable: Vec<&Candidate> = candidates.iter().filter(|candidate| !candidate.pinned).collect();
+    let evictable: Vec<&Candidate> = candidates.iter().filter(|candidate| !candidate.pinned).collect();
     if total(&evictable) < needed {
         return Eviction::Never;
     }
@@ -52,10 +54,7 @@ pub(crate) fn choose(
         |candidate: &&Candidate| now.saturating_duration_since(candidate.resident_since) >= min_residence;
     let mut chosen: Vec<&Candidate> = evictable.iter().copied().filter(stayed).collect();
     if total(&chosen) < needed {
-        evictable.sort_by_key(|candidate| candidate.resident_since);
-        let last = first_to_suffice(&evictable, needed);
-        let then = last.and_then(|last| last.resident_since.checked_add(min_residence));
-        return then.map_or(Eviction::Never, Eviction::Later);
+        return Eviction::Later;
     }
     chosen.sort_by(|a, b| (a.last_used, &a.id).cmp(&(b.last_used, &b.id)));
     let mut freed = Bytes::ZERO;
@@ -79,15 +78,6 @@ fn without_needless(mut chosen: Vec<&Candidate>, mut freed: Bytes, needed: Bytes
         }
     }
     chosen.into_iter().map(|candidate| candidate.id.clone()).collect()
-}
-
-/// The first with which, and all before it, there is enough.
-fn first_to_suffice<'a>(candidates: &[&'a Candidate], needed: Bytes) -> Option<&'a Candidate> {
-    let mut freed = Bytes::ZERO;
-    candidates.iter().copied().find(|candidate| {
-        freed += candidate.bytes;
-        freed >= needed
-    })
 }
 
 fn total(candidates: &[&Candidate]) -> Bytes {

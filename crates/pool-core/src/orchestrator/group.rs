@@ -121,15 +121,16 @@ impl<M: Model> Group<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::LoadFailed`] with the cause; [`Error::ShuttingDown`].
+    /// [`Error::LoadFailed`] with the cause; [`Error::ShuttingDown`]; [`Error::Removed`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the load.
     pub async fn warm(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Warm { reply }).await.map_err(|_| Error::ShuttingDown)?;
-        answer.await.unwrap_or(Err(Error::ShuttingDown))
+        let ended = || self.shared.closing_error();
+        self.commands.send(Command::Warm { reply }).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Frees the model once the steps at hand are done. The next job loads it again.

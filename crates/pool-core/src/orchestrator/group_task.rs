@@ -18,18 +18,19 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerConfig, Failure, Permit};
+use super::contained::contained;
 use super::member::{Member, Shared};
 use super::preparer::prepare_jobs;
 use super::scaler::{self, Load, ScalePolicy};
 use super::supervisor::MemoryRequest;
-use crate::compute::Lanes;
+use crate::compute::{Claim, ComputeError, Lanes};
 use crate::error::{Error, SharedCause};
-use crate::memory_governor::{Account, Governor};
+use crate::memory_governor::{Account, Governor, Pressure};
 use crate::metrics::GroupMetrics;
 use crate::model::{Footprint, Loader};
-use crate::types::{Bytes, Deadline, WorkerId};
+use crate::types::{Bytes, ModelId, WorkerId};
 use crate::worker::{Exit, LoadFailure, Order, Worker, WorkerConfig, WorkerMemory, WorkerStatus};
-use crate::worker_state::{GroupEvent, GroupState};
+use crate::worker_state::{GroupEvent, GroupState, WorkerState};
 
 /// What a group's handle asks.
 #[derive(Debug)]
@@ -50,6 +51,12 @@ struct Hand {
     status: Arc<WorkerStatus>,
     loaded: bool,
     draining: bool,
+}
+
+impl Hand {
+    fn is_busy(&self) -> bool {
+        self.status.state() == WorkerState::Busy
+    }
 }
 
 /// Memory for a worker on its way, or why there is none.
@@ -76,6 +83,7 @@ pub(crate) struct GroupTask<L: Loader> {
     loader: Arc<L>,
     lanes: Lanes,
     governor: Governor,
+    pressure: watch::Receiver<Pressure>,
     memory: mpsc::Sender<MemoryRequest>,
     commands: mpsc::Receiver<Command>,
     tasks: JoinSet<TaskEnd>,
@@ -124,6 +132,7 @@ impl<L: Loader> GroupTask<L> {
             shared,
             loader,
             lanes,
+            pressure: governor.subscribe(),
             governor,
             memory,
             commands,
@@ -152,16 +161,16 @@ impl<L: Loader> GroupTask<L> {
     /// Runs until told to drain, drains, and ends.
     pub(crate) async fn run(mut self) {
         self.start_preparer();
-        let mut orders = self.shared.drain.subscribe();
-        let deadline = loop {
+        let shared = Arc::clone(&self.shared);
+        loop {
             self.reconcile(Instant::now());
             tokio::select! {
                 biased;
-                order = wait_for_drain(&mut orders) => break order,
+                () = shared.closing() => break,
                 () = self.turn() => {}
             }
-        };
-        self.drain(deadline).await;
+        }
+        self.drain().await;
     }
 
     /// Waits for one event and acts on it.
@@ -170,6 +179,7 @@ impl<L: Loader> GroupTask<L> {
     ///
     /// An event is acted on in the same poll that receives it, so dropping the future loses none.
     async fn turn(&mut self) {
+        self.shared.set_breaker(self.breaker.state());
         let now = Instant::now();
         let wake = self.next_wake(now);
         let idle = self.bring_up.is_none() && self.listens_for_demand();
@@ -193,20 +203,10 @@ impl<L: Loader> GroupTask<L> {
                 None => self.handles = false,
             },
             () = shared.evict.notified() => self.evict(),
+            // An idle model is kept for less long where memory is short.
+            Ok(()) = self.pressure.changed(), if shared.config.idle_evict_after.is_some() => {}
             () = shared.queue.demand(), if idle => {}
             () = timer => {}
-        }
-    }
-}
-
-/// Resolves when the group shall drain. A group whose handles and engine are gone drains at once.
-async fn wait_for_drain(orders: &mut watch::Receiver<Option<Deadline>>) -> Deadline {
-    loop {
-        if let Some(deadline) = *orders.borrow_and_update() {
-            return deadline;
-        }
-        if orders.changed().await.is_err() {
-            return Deadline::at(Instant::now());
         }
     }
 }
@@ -228,8 +228,10 @@ fn jitter() -> f64 {
 impl<L: Loader> Drop for GroupTask<L> {
     /// However the task ends, be it by a defect of its own: nobody is left waiting for an answer.
     fn drop(&mut self) {
-        self.shared.queue.refuse(Some(Error::ShuttingDown));
-        self.shared.queue.fail_all(&Error::ShuttingDown);
+        let error = self.shared.closing_error();
+        self.shared.queue.refuse(Some(error.clone()));
+        self.shared.queue.fail_all(&error);
+        self.shared.apply(GroupEvent::Close);
     }
 }
 

@@ -4,20 +4,36 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::breaker::BreakerState;
 use super::config::GroupConfig;
 use super::eviction::Candidate;
 use super::report::{GroupStats, ModelReport, WorkerStats};
 use crate::compute::Lanes;
+use crate::error::Error;
 use crate::memory_governor::Reservation;
+use crate::metrics::GroupGauges;
 use crate::model::Model;
 use crate::request_queue::Queue;
 use crate::sync::{Mutex, lock};
 use crate::types::{Bytes, Deadline, ModelId, WorkerId};
 use crate::worker::WorkerStatus;
 use crate::worker_state::{GroupEvent, GroupState};
+
+/// Why a group ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Closing {
+    /// The engine does.
+    ShuttingDown,
+    /// The model was taken out of it.
+    Removed,
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests;
 
 /// A model group as the orchestrator sees it. Nothing here waits.
 pub(crate) trait Member: Send + Sync + fmt::Debug {
@@ -29,10 +45,12 @@ pub(crate) trait Member: Send + Sync + fmt::Debug {
     fn leaving(&self) -> Bytes;
     /// Asks it to free its model once the steps at hand are done.
     fn evict(&self);
-    /// Asks it to finish its work by then, refuse anything new and end.
-    fn drain(&self, deadline: Deadline);
+    /// Asks it to finish its work by then, refuse anything new and end. Of several orders the earliest deadline holds.
+    fn close(&self, why: Closing, deadline: Deadline);
     /// How it stands.
     fn stats(&self) -> GroupStats;
+    /// Brings its gauges up to date. Whether its model is resident.
+    fn publish(&self) -> bool;
     /// What became of its tickets.
     fn report(&self) -> ModelReport;
 }
@@ -43,8 +61,8 @@ pub(crate) struct Shared<M: Model> {
     pub(crate) queue: Arc<Queue<M>>,
     lanes: Lanes,
     pub(crate) evict: Notify,
-    /// Set once: by when the group shall have drained.
-    pub(crate) drain: watch::Sender<Option<Deadline>>,
+    close: Notify,
+    gauges: GroupGauges,
     status: Mutex<Status>,
 }
 
@@ -56,6 +74,11 @@ struct Status {
     weights: Weak<Reservation>,
     resident: Bytes,
     resident_since: Instant,
+    breaker: BreakerState,
+    /// It was asked to leave and has not begun to.
+    told_to_leave: bool,
+    /// Why and by when it shall have ended, once it shall.
+    closing: Option<(Closing, Deadline)>,
     last_error: Option<String>,
 }
 
@@ -67,10 +90,50 @@ impl<M: Model> Shared<M> {
             weights: Weak::new(),
             resident: Bytes::ZERO,
             resident_since: Instant::now(),
+            breaker: BreakerState::Closed,
+            told_to_leave: false,
+            closing: None,
             last_error: None,
         };
-        let (drain, _) = watch::channel(None);
-        Arc::new(Self { config, queue, lanes, evict: Notify::new(), drain, status: Mutex::new(status) })
+        let (evict, close) = (Notify::new(), Notify::new());
+        let gauges = GroupGauges::new(&config.model);
+        Arc::new(Self { config, queue, lanes, evict, close, gauges, status: Mutex::new(status) })
+    }
+
+    /// Resolves when the group shall end.
+    pub(crate) async fn closing(&self) {
+        loop {
+            let told = self.close.notified();
+            if lock(&self.status).closing.is_some() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Resolves when the group shall have ended.
+    pub(crate) async fn closing_is_due(&self) {
+        loop {
+            let told = self.close.notified();
+            let deadline = lock(&self.status).closing.and_then(|(_, deadline)| deadline.instant());
+            match deadline {
+                Some(at) => tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(at) => return,
+                    // There may be an earlier one.
+                    () = told => {}
+                },
+                None => told.await,
+            }
+        }
+    }
+
+    /// What is told to whoever comes or still waits when the group has ended.
+    pub(crate) fn closing_error(&self) -> Error {
+        match lock(&self.status).closing {
+            Some((Closing::Removed, _)) => Error::Removed { model: self.config.model.clone() },
+            Some((Closing::ShuttingDown, _)) | None => Error::ShuttingDown,
+        }
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -87,6 +150,9 @@ impl<M: Model> Shared<M> {
                 }
                 if next == GroupState::Resident && status.state != next {
                     status.resident_since = Instant::now();
+                }
+                if next != status.state {
+                    status.told_to_leave = false;
                 }
                 status.state = next;
             }
@@ -113,6 +179,10 @@ impl<M: Model> Shared<M> {
         lock(&self.status).weights = Arc::downgrade(weights);
     }
 
+    pub(crate) fn set_breaker(&self, breaker: BreakerState) {
+        lock(&self.status).breaker = breaker;
+    }
+
     pub(crate) fn set_error(&self, error: Option<String>) {
         lock(&self.status).last_error = error;
     }
@@ -126,9 +196,12 @@ impl<M: Model> Member for Shared<M> {
     fn candidate(&self) -> Option<Candidate> {
         let status = lock(&self.status);
         let bytes = status.resident;
-        (status.state == GroupState::Resident && bytes > Bytes::ZERO).then(|| Candidate {
+        let stays = status.state == GroupState::Resident && !status.told_to_leave;
+        let queue = self.queue.stats();
+        (stays && bytes > Bytes::ZERO).then(|| Candidate {
             id: self.config.model.clone(),
             bytes,
+            busy: queue.waiting + queue.leased > 0,
             last_used: self.queue.last_active(),
             resident_since: status.resident_since,
             pinned: self.config.workers.min > 0,
@@ -137,15 +210,29 @@ impl<M: Model> Member for Shared<M> {
 
     fn leaving(&self) -> Bytes {
         let status = lock(&self.status);
-        if status.state == GroupState::Evicting { status.resident } else { Bytes::ZERO }
+        let leaves =
+            status.told_to_leave || matches!(status.state, GroupState::Evicting | GroupState::Closed);
+        if leaves { status.resident } else { Bytes::ZERO }
     }
 
     fn evict(&self) {
+        {
+            // From here on its memory is on its way: nobody else need be evicted for it.
+            let mut status = lock(&self.status);
+            status.told_to_leave = status.state == GroupState::Resident;
+        }
         self.evict.notify_one();
     }
 
-    fn drain(&self, deadline: Deadline) {
-        self.drain.send_replace(Some(deadline));
+    fn close(&self, why: Closing, deadline: Deadline) {
+        {
+            let mut status = lock(&self.status);
+            status.closing = Some(match status.closing {
+                None => (why, deadline),
+                Some((first, other)) => (first, earliest(deadline, other)),
+            });
+        }
+        self.close.notify_one();
     }
 
     fn stats(&self) -> GroupStats {
@@ -160,6 +247,7 @@ impl<M: Model> Member for Shared<M> {
         GroupStats {
             model: self.config.model.clone(),
             state: status.state,
+            breaker: status.breaker,
             workers,
             queue,
             resident: status.resident,
@@ -167,6 +255,12 @@ impl<M: Model> Member for Shared<M> {
             healthy: lost_threads == 0 && !matches!(status.state, GroupState::Broken | GroupState::Closed),
             last_error: status.last_error.clone(),
         }
+    }
+
+    fn publish(&self) -> bool {
+        let stats = self.stats();
+        self.gauges.set(&stats);
+        stats.state == GroupState::Resident
     }
 
     fn report(&self) -> ModelReport {
@@ -180,6 +274,14 @@ impl<M: Model> fmt::Debug for Shared<M> {
             .field("model", &self.config.model)
             .field("state", &self.state())
             .finish_non_exhaustive()
+    }
+}
+
+fn earliest(one: Deadline, other: Deadline) -> Deadline {
+    match (one.instant(), other.instant()) {
+        (Some(one), Some(other)) => Deadline::at(one.min(other)),
+        (Some(_), None) => one,
+        (None, _) => other,
     }
 }
 

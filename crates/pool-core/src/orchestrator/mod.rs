@@ -7,6 +7,7 @@
 
 mod breaker;
 mod config;
+mod contained;
 mod engine;
 mod eviction;
 mod group;
@@ -17,6 +18,7 @@ mod report;
 mod scaler;
 mod supervisor;
 
+pub use breaker::BreakerState;
 pub use config::{GroupConfig, Workers};
 pub use engine::{Engine, EngineBuilder, EngineStats};
 pub use group::{Group, Streaming};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::compute::{Claim, ComputeError, Lanes};
 use crate::error::Error;
-use crate::model::{Loader, ModelError};
+use crate::model::Loader;
 use crate::request_queue::{Job, Queue};
-use crate::types::{Bytes, Cost, ModelId};
+use crate::types::{Bytes, Cost};
 
 /// A hop takes at most so many jobs: about a millisecond of short ones.
 const JOBS_A_HOP: usize = 32;
@@ -20,10 +20,9 @@ pub(super) async fn prepare_jobs<L: Loader>(queue: Arc<Queue<L::Model>>, loader:
         let taken = queue.pull_raw(JOBS_A_HOP, BYTES_A_HOP).await;
         let jobs = taken.jobs.clone();
         let claim = Claim::new(queue.model().clone()).priority(taken.priority);
-        let model = queue.model().clone();
         let work = {
-            let loader = Arc::clone(&loader);
-            move || jobs.iter().map(|job| (job.id(), prepare(&*loader, &model, job))).collect::<Vec<_>>()
+            let (loader, queue) = (Arc::clone(&loader), Arc::clone(&queue));
+            move || jobs.iter().map(|job| (job.id(), prepare(&*loader, &queue, job))).collect::<Vec<_>>()
         };
         match lanes.prepare(&claim, work).await {
             Ok(outcomes) => taken.report(outcomes),
@@ -38,23 +37,21 @@ pub(super) async fn prepare_jobs<L: Loader>(queue: Arc<Queue<L::Model>>, loader:
 }
 
 /// Prepares one job. A panic is that job's own fault and no other's.
-fn prepare<L: Loader>(loader: &L, model: &ModelId, job: &Job<L::Model>) -> Result<Cost, Error> {
+fn prepare<L: Loader>(loader: &L, queue: &Queue<L::Model>, job: &Job<L::Model>) -> Result<Cost, Error> {
     if !job.is_wanted() {
         return Err(Error::Cancelled);
     }
-    match catch_unwind(AssertUnwindSafe(|| loader.prepare(job.request()))) {
-        Ok(Ok(prepared)) => {
-            job.set_prepared(prepared.value);
-            Ok(prepared.cost)
-        }
-        Ok(Err(ModelError::Invalid(message))) => Err(Error::Invalid { message: message.into() }),
-        Ok(Err(ModelError::Failed(cause))) => {
-            Err(Error::Failed { model: model.clone(), cause: cause.into() })
-        }
-        Err(_) => {
-            Err(Error::Crashed { model: model.clone(), message: "preparing the input panicked".into() })
-        }
-    }
+    let prepare = || {
+        job.identify();
+        job.prepare(loader)
+    };
+    catch_unwind(AssertUnwindSafe(prepare)).map_or_else(
+        |_| {
+            let message = "preparing the input panicked".into();
+            Err(Error::Crashed { model: queue.model().clone(), message })
+        },
+        |prepared| prepared.map_err(|error| queue.job_error(error)),
+    )
 }
 
 fn lane_error<M: crate::model::Model>(queue: &Queue<M>, error: &ComputeError) -> Error {

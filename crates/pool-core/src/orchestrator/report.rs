@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::BreakerState;
 use crate::request_queue::{Counts, QueueStats};
 use crate::types::{Bytes, ModelId, WorkerId};
 use crate::worker_state::{GroupState, WorkerState};
@@ -20,6 +21,8 @@ pub struct GroupStats {
     pub model: ModelId,
     /// Whether its model is in memory.
     pub state: GroupState,
+    /// Whether it may be loaded.
+    pub breaker: BreakerState,
     /// Its workers.
     pub workers: Vec<WorkerStats>,
     /// Its queue.
@@ -46,14 +49,15 @@ pub struct ModelReport {
 /// What became of everything an engine ever accepted.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct DrainReport {
-    /// All models together.
+    /// All models together, those that were removed before among them.
     pub total: Counts,
-    /// Each model.
+    /// Each model there still was.
     pub models: Vec<ModelReport>,
     /// How long the drain took.
     pub took: Duration,
     /// Whether the deadline passed before everything had ended by itself.
     pub deadline_passed: bool,
-    /// Threads whose step never returned: they still run, and hold their memory.
+    /// Threads that have not come back: those of steps and loads given up before, and of those still out when the deadline
+    /// had passed. They still run, and hold their memory.
     pub lost_threads: usize,
 }

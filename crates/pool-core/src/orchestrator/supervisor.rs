@@ -1,5 +1,7 @@
 //! The engine's one task: it owns the groups' tasks, makes room in memory, and brings everything to its end.
 
+mod memory;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -8,16 +10,21 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::eviction::{self, Eviction};
-use super::member::{MIN_RESIDENCE, Member};
-use super::report::{DrainReport, GroupStats};
+use super::contained::contained;
+use super::eviction::{self, Candidate, Eviction};
+use super::member::{Closing, MIN_RESIDENCE, Member};
+use super::report::{DrainReport, GroupStats, ModelReport};
 use crate::compute::Lanes;
 use crate::error::Error;
-use crate::memory_governor::{Account, Frees, Governor, Reservation};
+use crate::memory_governor::{Account, Frees, Governor, Reservation, Squeeze};
+use crate::request_queue::Counts;
 use crate::types::{Bytes, Deadline, ModelId};
+
+pub(crate) use memory::MemoryRequest;
+use memory::Waiting;
 
 /// What the engine's handles ask.
 pub(crate) enum Command {
@@ -25,8 +32,12 @@ pub(crate) enum Command {
     Adopt {
         member: Arc<dyn Member>,
         task: Pin<Box<dyn Future<Output = ()> + Send>>,
-        reply: oneshot::Sender<Result<(), Error>>,
+        reply: oneshot::Sender<Result<Adoption, Error>>,
     },
+    /// End one group. The answer comes once it has: what became of its tickets, or that there is no such group.
+    Remove { model: ModelId, deadline: Deadline, reply: oneshot::Sender<Option<ModelReport>> },
+    /// Bring every group's gauges up to date, and tell how many models are resident.
+    Publish { reply: oneshot::Sender<usize> },
     /// Tell how every group stands.
     Stats { reply: oneshot::Sender<Vec<GroupStats>> },
     /// End everything.
@@ -37,36 +48,35 @@ impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Adopt { .. } => "Adopt",
+            Self::Remove { .. } => "Remove",
+            Self::Publish { .. } => "Publish",
             Self::Stats { .. } => "Stats",
             Self::Drain { .. } => "Drain",
         })
     }
 }
 
-/// A group asks for the memory of its model; other groups may be evicted for it.
+/// A group that was taken over. Where nobody takes it up, since whoever added it has gone meanwhile, it is removed again.
 #[derive(Debug)]
-pub(crate) struct MemoryRequest {
-    pub(crate) model: ModelId,
-    pub(crate) bytes: Bytes,
-    pub(crate) asked: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Reservation, NoMemory>>,
+pub(crate) struct Adoption {
+    member: Option<Arc<dyn Member>>,
 }
 
-/// There is no memory for the model, and waiting would not bring it.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "it needs {} MiB of memory, the budget is {} MiB, of which inputs and models that stay hold {} MiB; raise the memory \
-     limit, or choose a smaller model or dtype",
-    .needed.get() >> 20, .limit.get() >> 20, .held.get() >> 20
-)]
-pub(crate) struct NoMemory {
-    pub(crate) needed: Bytes,
-    pub(crate) held: Bytes,
-    pub(crate) limit: Bytes,
+impl Adoption {
+    /// The group has an owner.
+    pub(crate) fn take_up(mut self) {
+        self.member = None;
+    }
 }
 
-/// A load for which nothing can be evicted waits so long for inputs to be freed.
-const PATIENCE: Duration = Duration::from_secs(5);
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        if let Some(member) = &self.member {
+            member.close(Closing::Removed, Deadline::at(Instant::now()));
+        }
+    }
+}
+
 /// While a load waits for memory, what could be evicted is looked at again so often: residence ages without an event.
 const RECHECK: Duration = Duration::from_millis(500);
 /// After the drain's deadline, groups get so long to answer what is left before their tasks are aborted.
@@ -78,13 +88,20 @@ pub(crate) struct Supervisor {
     commands: mpsc::Receiver<Command>,
     requests: mpsc::Receiver<MemoryRequest>,
     members: Vec<Arc<dyn Member>>,
-    tasks: JoinSet<()>,
+    /// Each says whose task it was, and whether it ended as it was told.
+    tasks: JoinSet<(ModelId, bool)>,
+    /// Who waits for which group to have been removed.
+    removing: Vec<(ModelId, oneshot::Sender<Option<ModelReport>>)>,
+    /// What became of the tickets of groups that have been removed.
+    removed: Counts,
     governor: Governor,
     frees: Frees,
     lanes: Lanes,
     drain_time: Duration,
     /// Loads that wait for memory, the first first.
-    waiting: VecDeque<MemoryRequest>,
+    waiting: VecDeque<Waiting>,
+    /// While one of them waits for inputs to go, new ones are held to their share.
+    squeeze: Option<Squeeze>,
     /// Who else asked for the drain while it went on.
     also_draining: Vec<oneshot::Sender<DrainReport>>,
     report: Arc<OnceLock<DrainReport>>,
@@ -104,11 +121,14 @@ impl Supervisor {
             requests,
             members: Vec::new(),
             tasks: JoinSet::new(),
+            removing: Vec::new(),
+            removed: Counts::default(),
             frees: governor.frees(),
             governor,
             lanes,
             drain_time,
             waiting: VecDeque::new(),
+            squeeze: None,
             also_draining: Vec::new(),
             report,
         }
@@ -136,6 +156,8 @@ impl Supervisor {
         while let Some(command) = self.commands.recv().await {
             match command {
                 Command::Adopt { reply, .. } => drop(reply.send(Err(Error::ShuttingDown))),
+                Command::Remove { reply, .. } => drop(reply.send(None)),
+                Command::Publish { reply } => drop(reply.send(self.publish())),
                 Command::Stats { reply } => drop(reply.send(self.stats())),
                 Command::Drain { reply, .. } => drop(reply.send(report.clone())),
             }
@@ -143,6 +165,7 @@ impl Supervisor {
     }
 
     async fn serve(&mut self) -> (Deadline, Option<oneshot::Sender<DrainReport>>) {
+        let governor = self.governor.clone();
         loop {
             let waits = !self.waiting.is_empty();
             tokio::select! {
@@ -150,18 +173,21 @@ impl Supervisor {
                 command = self.commands.recv() => match command {
                     None => return (Deadline::after(self.drain_time), None),
                     Some(Command::Drain { deadline, reply }) => return (deadline, Some(reply)),
+                    Some(Command::Publish { reply }) => drop(reply.send(self.publish())),
                     Some(Command::Stats { reply }) => drop(reply.send(self.stats())),
                     Some(Command::Adopt { member, task, reply }) => drop(reply.send(self.adopt(member, task))),
+                    Some(Command::Remove { model, deadline, reply }) => self.remove(model, Some(deadline), reply),
                 },
-                Some(request) = self.requests.recv() => {
-                    self.waiting.push_back(request);
-                    self.grant();
-                }
+                Some(request) = self.requests.recv() => self.ask(request),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a group's task did not end well");
+                    // A group ends before its engine where it is removed. One that ended by a defect stays to be seen.
+                    if let Some((model, as_told)) = ended_task(ended)
+                        && (as_told || self.is_being_removed(&model))
+                    {
+                        self.forget(&model);
                     }
                 }
+                lacking = governor.lacking() => self.relieve(lacking),
                 () = self.frees.next(), if waits => self.grant(),
                 () = tokio::time::sleep(RECHECK), if waits => self.grant(),
             }
@@ -172,80 +198,70 @@ impl Supervisor {
         &mut self,
         member: Arc<dyn Member>,
         task: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Adoption, Error> {
         if self.members.iter().any(|other| other.model() == member.model()) {
             return Err(Error::DuplicateModel { model: member.model().clone() });
         }
-        self.members.push(member);
-        self.tasks.spawn(task);
-        Ok(())
+        self.members.push(Arc::clone(&member));
+        let model = member.model().clone();
+        self.tasks.spawn(async move {
+            let ended = contained(task).await;
+            if let Err(message) = &ended {
+                tracing::error!(%model, %message, "a group's task panicked");
+            }
+            (model, ended.is_ok())
+        });
+        Ok(Adoption { member: Some(member) })
+    }
+
+    /// Ends one group, if it is there; by the engine's own deadline where that is draining.
+    fn remove(
+        &mut self,
+        model: ModelId,
+        deadline: Option<Deadline>,
+        reply: oneshot::Sender<Option<ModelReport>>,
+    ) {
+        let Some(member) = self.members.iter().find(|member| *member.model() == model) else {
+            let _ = reply.send(None);
+            return;
+        };
+        if let Some(deadline) = deadline {
+            member.close(Closing::Removed, deadline);
+        }
+        self.removing.push((model, reply));
+    }
+
+    fn is_being_removed(&self, model: &ModelId) -> bool {
+        self.removing.iter().any(|(removed, _)| removed == model)
+    }
+
+    /// A group has ended: its name may be taken again.
+    fn forget(&mut self, model: &ModelId) {
+        let Some(at) = self.members.iter().position(|member| member.model() == model) else {
+            return;
+        };
+        let member = self.members.remove(at);
+        member.publish();
+        let report = member.report();
+        self.removed += report.counts;
+        self.lanes.forget(model);
+        for (_, reply) in self.removing.extract_if(.., |(removed, _)| removed == model) {
+            let _ = reply.send(Some(report.clone()));
+        }
+    }
+
+    fn publish(&self) -> usize {
+        self.members.iter().map(|member| usize::from(member.publish())).sum()
     }
 
     fn stats(&self) -> Vec<GroupStats> {
         self.members.iter().map(|member| member.stats()).collect()
     }
 
-    /// Gives memory to the loads that wait, in turn; for the first that does not get any, others are evicted. One for which
-    /// nothing can be evicted holds up nobody, and is told so after a while.
-    fn grant(&mut self) {
-        let limit = self.governor.stats().limit;
-        let mut kept = VecDeque::new();
-        let mut coming = false;
-        while let Some(request) = self.waiting.pop_front() {
-            if request.reply.is_closed() {
-                continue;
-            }
-            if coming {
-                kept.push_back(request);
-                continue;
-            }
-            if request.bytes > limit {
-                let _ = request.reply.send(Err(NoMemory { needed: request.bytes, held: Bytes::ZERO, limit }));
-                continue;
-            }
-            match self.governor.try_reserve(Account::Weights, request.bytes) {
-                // If the group has gone meanwhile, the reservation is dropped here and so freed.
-                Ok(reservation) => drop(request.reply.send(Ok(reservation))),
-                Err(short) => {
-                    coming = self.make_room(&request.model, request.bytes.saturating_sub(short.available));
-                    if !coming && request.asked.elapsed() >= PATIENCE {
-                        let held = limit.saturating_sub(short.available);
-                        let _ = request.reply.send(Err(NoMemory { needed: request.bytes, held, limit }));
-                    } else {
-                        kept.push_back(request);
-                    }
-                }
-            }
-        }
-        self.waiting = kept;
-    }
-
-    /// Asks the least recently used groups to free so many bytes. Whether they are coming, now or in a while.
-    fn make_room(&self, model: &ModelId, needed: Bytes) -> bool {
-        let needed = needed - self.members.iter().map(|member| member.leaving()).sum();
-        if needed == Bytes::ZERO {
-            return true;
-        }
-        let others = self.members.iter().filter(|member| member.model() != model);
-        let candidates: Vec<_> = others.filter_map(|member| member.candidate()).collect();
-        let victims = match eviction::choose(&candidates, needed, Instant::now(), MIN_RESIDENCE) {
-            Eviction::Now(victims) => victims,
-            Eviction::Later(_) => return true,
-            Eviction::Never => return false,
-        };
-        for member in &self.members {
-            if victims.contains(member.model()) {
-                tracing::info!(model = %member.model(), for_model = %model, "evicting to make room");
-                member.evict();
-            }
-        }
-        true
-    }
-
     async fn drain(&mut self, deadline: Deadline) -> DrainReport {
         let started = Instant::now();
         for member in &self.members {
-            member.drain(deadline);
+            member.close(Closing::ShuttingDown, deadline);
         }
         let end = async {
             match deadline.instant() {
@@ -256,37 +272,55 @@ impl Supervisor {
         tokio::pin!(end);
         let mut handles = true;
         loop {
+            let waits = !self.waiting.is_empty();
             tokio::select! {
                 biased;
-                ended = self.tasks.join_next() => match ended {
+                ended = self.tasks.join_next() => match ended.map(ended_task) {
                     None => break,
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => tracing::error!(%error, "a group's task did not end well"),
+                    Some(Some((model, _))) if self.is_being_removed(&model) => self.forget(&model),
+                    Some(_) => {}
                 },
-                Some(request) = self.requests.recv() => {
-                    self.waiting.push_back(request);
-                    self.grant();
-                }
-                () = self.frees.next(), if !self.waiting.is_empty() => self.grant(),
+                Some(request) = self.requests.recv() => self.ask(request),
+                () = self.frees.next(), if waits => self.grant(),
+                () = tokio::time::sleep(RECHECK), if waits => self.grant(),
                 command = self.commands.recv(), if handles => match command {
                     None => handles = false,
                     Some(Command::Adopt { reply, .. }) => drop(reply.send(Err(Error::ShuttingDown))),
+                    Some(Command::Publish { reply }) => drop(reply.send(self.publish())),
                     Some(Command::Stats { reply }) => drop(reply.send(self.stats())),
                     Some(Command::Drain { reply, .. }) => self.also_draining.push(reply),
+                    Some(Command::Remove { model, reply, .. }) => self.remove(model, None, reply),
                 },
                 () = &mut end => {
+                    // As each is dropped, whoever still waits for it is answered.
                     self.tasks.abort_all();
+                    while self.tasks.join_next().await.is_some() {}
                     break;
                 }
             }
         }
+        let left: Vec<ModelId> = self.removing.iter().map(|(model, _)| model.clone()).collect();
+        for model in left {
+            self.forget(&model);
+        }
         let models: Vec<_> = self.members.iter().map(|member| member.report()).collect();
-        let mut report = DrainReport { models, took: started.elapsed(), ..DrainReport::default() };
+        let total = self.removed;
+        let mut report = DrainReport { total, models, took: started.elapsed(), ..DrainReport::default() };
         for model in &report.models {
             report.total += model.counts;
         }
         report.deadline_passed = deadline.has_passed(Instant::now());
         report.lost_threads = self.lanes.stats().lost_threads();
+        if report.deadline_passed {
+            // What was cut off may still be out.
+            report.lost_threads +=
+                self.members.iter().map(|member| self.lanes.running(member.model())).sum::<usize>();
+        }
         report
     }
+}
+
+/// Whose task it was and whether it ended as it was told, unless it was aborted.
+fn ended_task(ended: Result<(ModelId, bool), JoinError>) -> Option<(ModelId, bool)> {
+    ended.inspect_err(|error| tracing::error!(%error, "a group's task did not end well")).ok()
 }

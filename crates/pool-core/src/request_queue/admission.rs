@@ -12,13 +12,14 @@ pub struct QueueLimits {
     pub jobs: usize,
     /// What accepted and unfinished jobs cost together.
     pub cost: Cost,
-    /// The longest a job may be expected to wait; longer, and it is refused at once. `None`: any wait is accepted
-    /// unless the job's own deadline forbids it.
+    /// The longest an answer may be expected to take by the measured rate, the last of a list's answers for a list;
+    /// longer, and it is refused at once. A job by itself that nothing is ahead of is let in however long it takes: it
+    /// could not be answered sooner. `None`: any wait is accepted unless the job's own deadline forbids it.
     pub max_wait: Option<Duration>,
 }
 
 impl Default for QueueLimits {
-    /// 1,024 jobs of 256 MiB in all, expected to wait 30 s at most.
+    /// 1,024 jobs of 256 MiB in all, answered within 30 s as far as one can tell.
     fn default() -> Self {
         Self {
             jobs: 1024,
@@ -44,7 +45,11 @@ pub(crate) struct Occupancy {
 /// Somebody who knocks: one job or a list that is let in whole or not at all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Newcomer {
+    /// Callers that will wait for an answer.
+    pub(crate) tickets: usize,
+    /// Jobs that it adds: fewer where some join equal ones that are there already.
     pub(crate) jobs: usize,
+    /// What those jobs cost.
     pub(crate) cost: Cost,
     /// Time left until its deadline.
     pub(crate) allowed: Option<Duration>,
@@ -59,7 +64,7 @@ pub(crate) enum Refusal {
     Overloaded { why: Overload, retry_after: Duration },
 }
 
-/// Before anything was measured, this is how long a refused caller is told to wait.
+/// Before anything was measured nobody can know, and this is how long a refused caller is told to wait: a fair guess.
 const UNMEASURED_RETRY: Duration = Duration::from_secs(1);
 /// Nobody is told to come back sooner, or later.
 const RETRY_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));
@@ -70,8 +75,8 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
         return Err(Refusal::TooLarge(excess));
     }
     let total = held.cost + new.cost;
-    if held.jobs + new.jobs > limits.jobs {
-        let excess = (held.jobs + new.jobs - limits.jobs) as f64 / held.jobs.max(1) as f64;
+    if held.jobs + new.tickets > limits.jobs {
+        let excess = (held.jobs + new.tickets - limits.jobs) as f64 / held.jobs.max(1) as f64;
         let retry_after = clear_time(held, excess);
         return Err(Refusal::Overloaded { why: Overload::Jobs { limit: limits.jobs }, retry_after });
     }
@@ -89,29 +94,45 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
     let Some(rate) = held.tokens_per_second else {
         return Ok(());
     };
-    if held.ahead == Tokens::ZERO {
-        // It would be computed at once; coming back later could not be better.
+    if new.jobs == 0 {
+        // What it joins is on its way already.
         return Ok(());
     }
     let wait = seconds(held.ahead.get() as f64 / rate);
-    let answer = seconds((held.ahead + new.cost.tokens).get() as f64 / rate);
-    let late_start = limits.max_wait.filter(|max| wait > *max).map(|max| (wait, max));
-    let late_answer = new.allowed.filter(|left| answer > *left).map(|left| (answer, left));
-    match late_start.or(late_answer) {
-        None => Ok(()),
-        Some((expected, allowed)) => Err(Refusal::Overloaded {
-            why: Overload::Wait { expected, allowed },
-            // Once what is ahead has been computed, waiting longer does not help.
-            retry_after: in_range(expected.saturating_sub(allowed).min(wait)),
-        }),
+    let alone = seconds(new.cost.tokens.get() as f64 / rate);
+    let Some(allowed) = [limits.max_wait, new.allowed].into_iter().flatten().min() else {
+        return Ok(());
+    };
+    if new.jobs > 1 && alone > allowed {
+        // Coming back later would not help, sending less would.
+        return Err(Refusal::TooLarge(Excess::Time { expected: alone, allowed }));
     }
+    let expected = wait.saturating_add(alone);
+    if held.ahead == Tokens::ZERO || expected <= allowed {
+        // With nothing ahead it is computed at once; coming back later could not be better.
+        return Ok(());
+    }
+    Err(Refusal::Overloaded {
+        why: Overload::Wait { expected, allowed },
+        // Once what is ahead has been computed, waiting longer does not help.
+        retry_after: in_range(expected.saturating_sub(allowed).min(wait)),
+    })
+}
+
+/// When memory for inputs that lacks now should be there: as soon as this queue has computed as much of what it holds.
+/// What others hold, nobody here can foresee; if that is all, a second is a fair guess.
+pub(crate) fn memory_retry(held: &Occupancy, lacking: Bytes) -> Duration {
+    if held.cost.bytes == Bytes::ZERO {
+        return UNMEASURED_RETRY;
+    }
+    clear_time(held, lacking.get() as f64 / held.cost.bytes.get() as f64)
 }
 
 /// What would not fit into an empty queue.
 fn excess(limits: &QueueLimits, new: &Newcomer) -> Option<Excess> {
     let (Cost { tokens, bytes }, limit) = (new.cost, limits.cost);
-    if new.jobs > limits.jobs {
-        Some(Excess::Jobs { jobs: new.jobs, limit: limits.jobs })
+    if new.tickets > limits.jobs {
+        Some(Excess::Jobs { jobs: new.tickets, limit: limits.jobs })
     } else if tokens > limit.tokens {
         Some(Excess::Tokens { tokens, limit: limit.tokens })
     } else if bytes > limit.bytes {

@@ -33,12 +33,25 @@ pub(crate) struct Record<P> {
     /// It was leased when a worker died: the next lease holds it and nothing else.
     pub(crate) alone: bool,
     pub(crate) accepted: Instant,
+    /// How long it waited for a worker has been told.
+    pub(crate) timed: bool,
     principal: Principal,
     class: Priority,
+    /// Asked for while a worker held it: should it come back, it is no less urgent.
+    at_least: Priority,
     place: Place,
+    /// The class's virtual time when it entered.
+    came: u64,
     /// When it entered its class.
     since: Instant,
     stage: Stage,
+}
+
+impl<P> Record<P> {
+    /// Whether a worker holds it.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.stage == Stage::Leased
+    }
 }
 
 /// What a job brings with it.
@@ -57,8 +70,8 @@ pub(crate) struct Arrival<P> {
 /// What a pull yields.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub(crate) struct Pull {
-    /// These are leased now, the head first.
-    pub(crate) leased: Vec<JobId>,
+    /// These were taken, the head first.
+    pub(crate) taken: Vec<JobId>,
     /// These were passed over because their deadline had passed; they still stand where they stood.
     pub(crate) expired: Vec<JobId>,
 }
@@ -97,7 +110,9 @@ impl<P> Core<P> {
 
     pub(crate) fn insert(&mut self, arrival: Arrival<P>, now: Instant) {
         let Arrival { job, payload, cost, deadline, principal, priority, raw } = arrival;
-        let tag = self.books.fair[priority.index()].arrive(&principal, cost.tokens);
+        let fair = &mut self.books.fair[priority.index()];
+        let came = fair.virtual_time();
+        let tag = fair.arrive(&principal, cost.tokens);
         self.arrivals += 1;
         let stage = if raw { Stage::Raw } else { Stage::Ready };
         let place = Place { tag, arrival: self.arrivals };
@@ -107,9 +122,12 @@ impl<P> Core<P> {
             deadline,
             alone: false,
             accepted: now,
+            timed: false,
             principal,
             class: priority,
+            at_least: priority,
             place,
+            came,
             since: now,
             stage,
         };
@@ -127,7 +145,7 @@ impl<P> Core<P> {
             self.books.leased_tokens -= record.cost.tokens;
         } else {
             self.books.exit(job, &record);
-            self.books.fair[record.class.index()].leave(&record.principal, record.place.tag);
+            self.books.fair[record.class.index()].leave(&record.principal, record.cost.tokens);
         }
         Some(record)
     }
@@ -139,8 +157,20 @@ impl<P> Core<P> {
         all
     }
 
+    /// Every job that no worker holds, the first accepted first.
+    pub(crate) fn waiting(&self) -> Vec<JobId> {
+        let waiting = self.jobs.iter().filter(|(_, record)| record.stage != Stage::Leased);
+        let mut waiting: Vec<JobId> = waiting.map(|(job, _)| *job).collect();
+        waiting.sort_unstable();
+        waiting
+    }
+
     pub(crate) fn get_mut(&mut self, job: JobId) -> Option<&mut Record<P>> {
         self.jobs.get_mut(&job)
+    }
+
+    pub(crate) fn get(&self, job: JobId) -> Option<&Record<P>> {
+        self.jobs.get(&job)
     }
 
     pub(crate) fn contains(&self, job: JobId) -> bool {
@@ -148,24 +178,21 @@ impl<P> Core<P> {
     }
 
     /// Takes the next jobs to be prepared, in order: as many as fit, and one at least.
-    pub(crate) fn pull_raw(&mut self, jobs: usize, bytes: Bytes, now: Instant) -> Vec<JobId> {
-        self.promote(now);
-        let mut taken = Vec::new();
+    pub(crate) fn pull_raw(&mut self, jobs: usize, bytes: Bytes, now: Instant) -> Pull {
+        self.put_in_order(now);
+        let mut pull = Pull::default();
         let mut sum = Bytes::ZERO;
-        for job in self.books.raw.iter().take(jobs) {
-            let Some(record) = self.jobs.get(&job) else {
-                continue;
-            };
+        for (job, record) in in_time(&self.books.raw, &self.jobs, now, &mut pull.expired).take(jobs) {
             sum += record.cost.bytes;
-            if !taken.is_empty() && sum > bytes {
+            if !pull.taken.is_empty() && sum > bytes {
                 break;
             }
-            taken.push(job);
+            pull.taken.push(job);
         }
-        for job in &taken {
+        for job in &pull.taken {
             self.set_stage(*job, Stage::Preparing);
         }
-        taken
+        pull
     }
 
     /// A job that was being prepared is ready, at its true cost. `false` if it is gone.
@@ -194,49 +221,10 @@ impl<P> Core<P> {
     /// `idle` says that the worker holds nothing: then the head enters whatever its size, and a job that must run alone
     /// may be had. A head that does not fit is never passed by.
     pub(crate) fn lease(&mut self, room: Room, idle: bool, now: Instant) -> Pull {
-        self.promote(now);
-        let mut pull = Pull::default();
-        if room.jobs == 0 {
-            return pull;
-        }
-        let mut head = None;
-        let mut candidates = Vec::new();
-        let mut numbers = Vec::new();
-        for job in self.books.ready.iter() {
-            let Some(record) = self.jobs.get(&job) else {
-                continue;
-            };
-            if record.deadline.has_passed(now) {
-                pull.expired.push(job);
-                continue;
-            }
-            if head.is_none() {
-                head = Some((job, record.cost.tokens, record.alone));
-                if record.alone || room.jobs == 1 {
-                    break;
-                }
-            } else if !record.alone {
-                candidates.push(job);
-                numbers.push(Candidate { class: record.class, tokens: record.cost.tokens });
-                if candidates.len() == WINDOW {
-                    break;
-                }
-            }
-        }
-        let Some((head, tokens, alone)) = head else {
-            return pull;
-        };
-        let enters = idle || (!alone && tokens <= room.tokens);
-        if !enters {
-            return pull;
-        }
-        pull.leased.push(head);
-        if !alone {
-            let left = Room { jobs: room.jobs - 1, tokens: room.tokens - tokens };
-            pull.leased.extend(cut::fill(tokens, &numbers, left).into_iter().map(|index| candidates[index]));
-        }
+        self.put_in_order(now);
+        let pull = self.choose(room, idle, now);
         let mut least = [None; 4];
-        for job in &pull.leased {
+        for job in &pull.taken {
             if let Some(record) = self.jobs.get(job) {
                 let least: &mut Option<u64> = &mut least[record.class.index()];
                 *least = Some(least.map_or(record.place.tag, |tag| tag.min(record.place.tag)));
@@ -245,25 +233,60 @@ impl<P> Core<P> {
         for (fair, tag) in self.books.fair.iter_mut().zip(least) {
             tag.into_iter().for_each(|tag| fair.advance(tag));
         }
-        for job in &pull.leased {
+        for job in &pull.taken {
             self.set_stage(*job, Stage::Leased);
         }
         pull
     }
 
+    /// The next batch. What is behind the head is looked at only once the head is in.
+    fn choose(&self, room: Room, idle: bool, now: Instant) -> Pull {
+        let mut pull = Pull::default();
+        if room.jobs == 0 {
+            return pull;
+        }
+        let Pull { taken, expired } = &mut pull;
+        let mut line = in_time(&self.books.ready, &self.jobs, now, expired);
+        let Some((head, Record { cost: Cost { tokens, .. }, alone, .. })) = line.next() else {
+            drop(line);
+            return pull;
+        };
+        let enters = idle || (!alone && *tokens <= room.tokens);
+        if enters {
+            taken.push(head);
+        }
+        if enters && !alone && room.jobs > 1 {
+            let others = line.filter(|(_, record)| !record.alone).take(WINDOW);
+            let (behind, lengths): (Vec<JobId>, Vec<Candidate>) = others
+                .map(|(job, record)| (job, Candidate { class: record.class, tokens: record.cost.tokens }))
+                .unzip();
+            let left = Room { jobs: room.jobs - 1, tokens: room.tokens - *tokens };
+            let chosen = cut::fill(*tokens, &lengths, left);
+            taken.extend(chosen.into_iter().map(|index| behind[index]));
+        } else {
+            drop(line);
+        }
+        pull
+    }
+
     /// A leased job comes back to where it stood; `alone`: its next lease holds nothing else.
-    pub(crate) fn give_back(&mut self, job: JobId, alone: bool) {
+    pub(crate) fn give_back(&mut self, job: JobId, alone: bool, now: Instant) {
         if let Some(record) = self.jobs.get_mut(&job)
             && record.stage == Stage::Leased
         {
             record.alone |= alone;
+            let (class, at_least) = (record.class, record.at_least);
             self.set_stage(job, Stage::Ready);
+            if class < at_least {
+                self.change_class(job, at_least, now);
+            }
         }
     }
 
-    /// A waiting job becomes at least this urgent.
+    /// A job becomes at least this urgent: now if it waits, or when it has to wait again.
     pub(crate) fn raise(&mut self, job: JobId, priority: Priority, now: Instant) {
-        let Some(record) = self.jobs.get(&job) else { return };
+        let Some(record) = self.jobs.get_mut(&job) else { return };
+        record.at_least = record.at_least.max(priority);
         if record.class < priority && record.stage != Stage::Leased {
             self.change_class(job, priority, now);
         }
@@ -303,6 +326,38 @@ impl<P> Core<P> {
         eldest.filter_map(|(_, job)| self.jobs.get(job)).map(|record| record.accepted).min()
     }
 
+    /// Brings the order up to date.
+    fn put_in_order(&mut self, now: Instant) {
+        self.promote(now);
+        for class in Priority::ALL {
+            if self.books.fair[class.index()].has_gaps() {
+                self.close_gaps(class);
+            }
+        }
+    }
+
+    /// Jobs of a class move up to where they would stand had those that left before them never come.
+    fn close_gaps(&mut self, class: Priority) {
+        let waiting =
+            self.jobs.iter().filter(|(_, record)| record.class == class && record.stage != Stage::Leased);
+        let mut waiting: Vec<(u64, JobId)> =
+            waiting.map(|(job, record)| (record.place.arrival, *job)).collect();
+        waiting.sort_unstable();
+        self.books.fair[class.index()].begin_to_close();
+        for (_, job) in waiting {
+            let Some(record) = self.jobs.get_mut(&job) else { continue };
+            let fair = &mut self.books.fair[class.index()];
+            let old = record.place.tag;
+            let tag = fair.moved_up(&record.principal, record.came, old, record.cost.tokens);
+            if tag != old {
+                self.books.exit(job, record);
+                record.place.tag = tag;
+                self.books.enter(job, record);
+            }
+        }
+        self.books.fair[class.index()].end_closing();
+    }
+
     /// Raises every job that has waited in its class for the ageing interval.
     fn promote(&mut self, now: Instant) {
         for class in [Priority::High, Priority::Normal, Priority::Low] {
@@ -322,10 +377,12 @@ impl<P> Core<P> {
         };
         let books = &mut self.books;
         books.exit(job, record);
-        books.fair[record.class.index()].leave(&record.principal, record.place.tag);
+        books.fair[record.class.index()].leave(&record.principal, record.cost.tokens);
         record.class = class;
         record.since = since;
-        record.place.tag = books.fair[class.index()].arrive(&record.principal, record.cost.tokens);
+        let fair = &mut books.fair[class.index()];
+        record.came = fair.virtual_time();
+        record.place.tag = fair.arrive(&record.principal, record.cost.tokens);
         books.enter(job, record);
     }
 
@@ -348,10 +405,10 @@ impl<P> Core<P> {
         if record.stage == Stage::Leased {
             books.leased -= 1;
             books.leased_tokens -= record.cost.tokens;
-            fair.give_back(&record.principal);
+            fair.give_back(&record.principal, record.cost.tokens);
         } else {
             if stage == Stage::Leased {
-                fair.serve(&record.principal);
+                fair.serve(&record.principal, record.cost.tokens);
             }
             books.exit(job, record);
         }
@@ -363,6 +420,23 @@ impl<P> Core<P> {
             books.enter(job, record);
         }
     }
+}
+
+/// The jobs of a line in order. Those whose deadline has passed are set aside.
+fn in_time<'a, P>(
+    line: &'a Line,
+    jobs: &'a FxHashMap<JobId, Record<P>>,
+    now: Instant,
+    expired: &'a mut Vec<JobId>,
+) -> impl Iterator<Item = (JobId, &'a Record<P>)> {
+    line.iter().filter_map(move |job| {
+        let record = jobs.get(&job)?;
+        if record.deadline.has_passed(now) {
+            expired.push(job);
+            return None;
+        }
+        Some((job, record))
+    })
 }
 
 impl Books {

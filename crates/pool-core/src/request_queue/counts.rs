@@ -1,7 +1,38 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::types::{Cost, Tokens};
+
+/// How a ticket ended, as it is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Completed,
+    Cancelled,
+    Expired,
+    Failed,
+}
+
+impl Outcome {
+    /// As labels and spans spell it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(crate) fn of<T>(end: &Result<T, Error>) -> Self {
+        match end {
+            Ok(_) => Self::Completed,
+            Err(Error::Cancelled) => Self::Cancelled,
+            Err(Error::DeadlineExceeded { .. }) => Self::Expired,
+            Err(_) => Self::Failed,
+        }
+    }
+}
 
 /// How many tickets were accepted, and how each that has ended did.
 ///
@@ -23,6 +54,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// So many tickets have ended like this.
+    pub(crate) fn tally(&mut self, outcome: Outcome, tickets: usize) {
+        let count = match outcome {
+            Outcome::Completed => &mut self.completed,
+            Outcome::Cancelled => &mut self.cancelled,
+            Outcome::Expired => &mut self.expired,
+            Outcome::Failed => &mut self.failed,
+        };
+        *count += tickets as u64;
+    }
+
     /// Accepted and not ended yet.
     pub const fn outstanding(&self) -> u64 {
         self.accepted - self.completed - self.cancelled - self.expired - self.failed

@@ -17,6 +17,8 @@ pub(crate) struct Leased<M: Model> {
     pub(crate) priority: Priority,
     pub(crate) cost: Cost,
     pub(crate) alone: bool,
+    /// How long it waited, where this is its first lease.
+    pub(super) waited: Option<Duration>,
 }
 
 /// The jobs a worker holds. Whatever it still holds when it is dropped, for whatever reason, goes back to the queue.
@@ -27,9 +29,9 @@ pub(crate) struct Lease<M: Model> {
 
 /// What the lease itself remembers of a job.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+pub(super) struct Held {
     cost: Cost,
-    priority: Priority,
+    pub(super) priority: Priority,
 }
 
 impl<M: Model> Lease<M> {
@@ -73,9 +75,21 @@ impl<M: Model> Lease<M> {
         }
     }
 
-    /// Lets go of jobs that ended meanwhile: cancelled or expired. Their ids come back.
+    /// Lets go of jobs that ended meanwhile: cancelled or expired. Their ids come back. The others are as urgent as who
+    /// has joined them by now.
     pub(crate) fn prune(&mut self) -> Vec<JobId> {
-        self.queue.retain_live(&mut self.held)
+        self.queue.refresh(&mut self.held)
+    }
+
+    /// Resolves once a job held has ended without the worker's doing, or at once if one has since [`Lease::prune`]; never
+    /// if none is held.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future holds nothing and may be dropped at any time.
+    pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + Send + use<M> {
+        let held = self.held.keys().copied().collect();
+        Arc::clone(&self.queue).withdrawn(held)
     }
 
     /// Ends jobs held.

@@ -17,6 +17,7 @@ mod queue;
 mod tests;
 
 pub use admission::QueueLimits;
+pub(crate) use counts::Outcome;
 pub use counts::{Counts, QueueStats};
 pub(crate) use job::Job;
 pub use job::JobOptions;

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::admission::{self, Newcomer, Occupancy, QueueLimits, Rate, Refusal};
 use super::conviction::Convictions;
 use super::core::{Arrival, Core, Record};
-use super::{Counts, Job, JobOptions, Leased, QueueStats};
-use crate::error::{Error, Overload};
-use crate::memory_governor::{Account, Governor};
+use super::{Counts, Job, JobOptions, Leased, Outcome, QueueStats};
+use crate::error::{Error, Excess, Overload};
+use crate::memory_governor::{Account, Governor, OutOfMemory, Reservation};
 use crate::metrics::QueueMetrics;
-use crate::model::{Loader, Model, Preparation, Room};
+use crate::model::{Loader, Model, ModelError, Preparation, Room};
 use crate::sync::{Mutex, lock};
 use crate::types::{
     Bytes, Cost, Desk, Fingerprint, JobId, ModelId, Principal, Priority, Reply, Ticket, Tokens,
@@ -74,8 +74,8 @@ struct State<M: Model> {
     last_active: Instant,
 }
 
-/// Replies to be sent once the lock is released.
-type Replies<T> = Vec<(Reply<T>, Result<T, Error>)>;
+/// A job that has ended, and how: to be told once the lock is released.
+type Ended<M> = (Record<Payload<M>>, Result<<M as Model>::Output, Error>);
 
 /// The queue of one model group.
 pub(crate) struct Queue<M: Model> {
@@ -88,6 +88,7 @@ pub(crate) struct Queue<M: Model> {
     room: Notify,
     demand: Notify,
     empty: Notify,
+    withdrawn: Notify,
     next_ticket: AtomicU64,
     refused: AtomicU64,
     job_ids: Arc<AtomicU64>,
@@ -124,6 +125,7 @@ impl<M: Model> Queue<M> {
             room: Notify::new(),
             demand: Notify::new(),
             empty: Notify::new(),
+            withdrawn: Notify::new(),
             next_ticket: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             job_ids,
@@ -140,9 +142,11 @@ impl<M: Model> Queue<M> {
         &self.metrics
     }
 
-    /// Refuses this input for a while.
-    pub(crate) fn convict(&self, input: Fingerprint) {
-        lock(&self.state).convictions.convict(input, Instant::now());
+    /// A job has brought down a worker all by itself. Its input is refused for a while, if it can be told from others.
+    pub(crate) fn convict(&self, job: &Job<M>) {
+        if let Some(input) = job.fingerprint() {
+            lock(&self.state).convictions.convict(input, Instant::now());
+        }
     }
 
     /// How many workers compute: the measured rate is one worker's.
@@ -201,6 +205,12 @@ impl<M: Model> Queue<M> {
         }
     }
 
+    /// Changes the state under the lock. Nobody else's code runs in there: what is to be told comes back and is told
+    /// outside.
+    fn change<R>(&self, change: impl FnOnce(&mut State<M>) -> R) -> R {
+        change(&mut lock(&self.state))
+    }
+
     /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
     fn wake_one(&self) {
         self.ready_idle.notify_one();
@@ -211,6 +221,38 @@ impl<M: Model> Queue<M> {
         Error::Overloaded { model: self.config.model.clone(), why, retry_after }
     }
 
+    fn too_large(&self, why: Excess) -> Error {
+        Error::TooLarge { model: self.config.model.clone(), why }
+    }
+
+    fn convicted(&self, retry_after: Duration) -> Error {
+        Error::Convicted { model: self.config.model.clone(), retry_after }
+    }
+
+    /// There is no memory for an input: now, or ever.
+    fn no_memory(&self, held: &Occupancy, short: OutOfMemory) -> Error {
+        let OutOfMemory { needed, available, limit } = short;
+        if needed > limit {
+            return self.too_large(Excess::Bytes { bytes: needed, limit });
+        }
+        let retry_after = admission::memory_retry(held, needed.saturating_sub(available));
+        self.overloaded(Overload::Memory, retry_after)
+    }
+
+    /// What a job's own error is to its caller.
+    pub(crate) fn job_error(&self, error: ModelError) -> Error {
+        match error {
+            ModelError::Invalid(message) => Error::Invalid { message: message.into() },
+            ModelError::Failed(cause) => match cause.downcast::<OutOfMemory>() {
+                Ok(short) => {
+                    let held = lock(&self.state).occupancy(Priority::Low);
+                    self.no_memory(&held, *short)
+                }
+                Err(cause) => Error::Failed { model: self.config.model.clone(), cause: cause.into() },
+            },
+        }
+    }
+
     fn deadline_exceeded(&self) -> Error {
         Error::DeadlineExceeded { model: self.config.model.clone() }
     }
@@ -218,6 +260,26 @@ impl<M: Model> Queue<M> {
     fn count_refused(&self, jobs: usize) {
         self.refused.fetch_add(jobs as u64, Ordering::Relaxed);
         self.metrics.refused(jobs as u64);
+    }
+}
+
+impl<M: Model> State<M> {
+    /// What a newcomer of this class finds.
+    fn occupancy(&self, priority: Priority) -> Occupancy {
+        Occupancy {
+            jobs: self.outstanding,
+            cost: self.core.cost(),
+            ahead: self.core.ahead_of(priority),
+            tokens_per_second: self.rate.per_second().map(|rate| rate * self.workers.max(1) as f64),
+        }
+    }
+
+    /// How long this input stays refused, if it was convicted.
+    fn sentence(&mut self, input: Option<Fingerprint>, now: Instant) -> Option<Duration> {
+        if self.convictions.is_empty() {
+            return None;
+        }
+        self.convictions.remaining(input?, now)
     }
 }
 

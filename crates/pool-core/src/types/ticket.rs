@@ -48,6 +48,16 @@ impl<T> Ticket<T> {
         Self { job, number, reply, timer, desk: Some(desk) }
     }
 
+    /// It stands for this job instead: one that it joins.
+    pub(crate) fn rebind(&mut self, job: JobId) {
+        self.job = job;
+    }
+
+    /// Nothing was accepted, so there is nothing to withdraw.
+    pub(crate) fn void(mut self) {
+        self.desk = None;
+    }
+
     /// The job this ticket stands for. Joined jobs share one.
     pub fn job(&self) -> JobId {
         self.job

@@ -46,6 +46,10 @@ impl<M: Model> ActiveJobs<M> {
         self.jobs.len()
     }
 
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Arc<Job<M>>> {
+        self.jobs.values().map(|active| &active.job)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }

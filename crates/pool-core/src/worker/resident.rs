@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::compute::{Claim, ComputeError, Lanes};
 use crate::memory_governor::Reservation;
 use crate::model::{JobView, Loader, Model, Room, Step, StepError};
-use crate::types::{ModelId, Priority};
+use crate::types::{Bytes, ModelId, Priority};
 
 /// A model in memory. Each step moves it through the step lane and back, so it cannot compute anywhere else.
 pub(crate) struct Resident<L: Loader> {
@@ -35,7 +35,7 @@ pub(crate) struct WorkerMemory {
 
 /// How a step ended.
 pub(crate) enum Stepped<M: Model> {
-    /// It returned.
+    /// It returned; `elapsed` counts its wait for a slot.
     Done { step: Step<M>, elapsed: Duration },
     /// The model panicked or said that it is broken; it is gone.
     Died { message: Arc<str> },
@@ -48,7 +48,8 @@ pub(crate) enum Stepped<M: Model> {
 }
 
 impl<L: Loader> Resident<L> {
-    /// Loads a model in the io lane. The memory goes with it.
+    /// Loads a model in the io lane, and gives it up where it takes far longer than files of its size should. The memory
+    /// goes with it.
     pub(crate) async fn load(
         loader: Arc<L>,
         lanes: Lanes,
@@ -56,7 +57,8 @@ impl<L: Loader> Resident<L> {
         memory: WorkerMemory,
     ) -> Result<Self, LoadFailure> {
         let source = Arc::clone(&loader);
-        let loaded = lanes.io(move || {
+        let claim = Claim::new(name.clone()).estimate(reading_time(memory.weights.bytes()));
+        let loaded = lanes.io_for(&claim, move || {
             let model = source.load()?;
             let room = model.room();
             Ok::<_, crate::model::LoadError>((Loaded { model, _memory: memory }, room))
@@ -93,15 +95,15 @@ impl<L: Loader> Resident<L> {
             let room = loaded.model.room();
             (loaded, step, outcome, room)
         };
-        match self.lanes.step(&claim, work).await {
-            Ok((loaded, step, Ok(()), room)) => {
+        match self.lanes.step_timed(&claim, work).await {
+            Ok(((loaded, step, Ok(()), room), took)) => {
                 let elapsed = started.elapsed();
-                self.pace.record(elapsed);
+                self.pace.record(took);
                 self.room = room;
                 self.loaded = Some(loaded);
                 Stepped::Done { step, elapsed }
             }
-            Ok((loaded, _, Err(error), _)) => {
+            Ok(((loaded, _, Err(error), _), _)) => {
                 discard(&self.lanes, &self.name, loaded).await;
                 Stepped::Died { message: describe(&error) }
             }
@@ -120,8 +122,14 @@ impl<L: Loader> Resident<L> {
     }
 }
 
+/// How long it takes to read so much from a slow disk: 100 MB a second.
+fn reading_time(bytes: Bytes) -> Duration {
+    Duration::from_micros(bytes.get() / 100)
+}
+
 async fn discard<M: Model>(lanes: &Lanes, name: &ModelId, loaded: Loaded<M>) {
-    if let Err(error) = lanes.io(move || drop(loaded)).await {
+    // A model that is refused, as its loads hang, is dropped right here.
+    if let Err(error) = lanes.io_for(&Claim::new(name.clone()), move || drop(loaded)).await {
         tracing::warn!(model = %name, %error, "freeing a model failed");
     }
 }
@@ -133,11 +141,8 @@ fn prepare_inline<L: Loader>(loader: &L, step: &mut Step<L::Model>) {
         if job.prepared().is_some() {
             return true;
         }
-        match loader.prepare(job.request()) {
-            Ok(prepared) => {
-                job.set_prepared(prepared.value);
-                true
-            }
+        match job.prepare(loader) {
+            Ok(_) => true,
             Err(error) => {
                 refused.push((job.id(), error));
                 false
@@ -162,7 +167,7 @@ pub(crate) enum LoadFailure {
     Compute(ComputeError),
 }
 
-/// How long this model's steps take: the slowest of late, slowly forgotten.
+/// How long this model's steps take once they have a slot: the slowest of late, slowly forgotten.
 #[derive(Default, Debug)]
 struct Pace {
     slowest: Option<Duration>,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::active::ActiveJobs;
 use super::resident::{LoadFailure, Resident, Stepped, WorkerMemory};
 use crate::compute::{ComputeError, Lanes};
 use crate::error::Error;
-use crate::model::{JobView, Loader, ModelError, Room, Step};
+use crate::model::{JobView, Loader, Room, Step};
 use crate::request_queue::{Lease, Leased, Queue};
 use crate::sync::{Mutex, lock};
 use crate::types::{JobId, Tokens, WorkerId};
@@ -34,8 +35,8 @@ pub(crate) enum Exit {
     LoadFailed(LoadFailure),
     /// Its model panicked or broke. `convicted`: one job is to blame, which ran alone.
     Died { message: Arc<str>, convicted: bool },
-    /// A step did not return in time.
-    Unresponsive { after: Duration },
+    /// A step did not return in time. `convicted`: one job is to blame, which was in it alone.
+    Unresponsive { after: Duration, convicted: bool },
     /// Its model has lost too many threads.
     Refused,
     /// The runtime is going down.
@@ -123,7 +124,7 @@ impl<L: Loader> Worker<L> {
     /// # Cancel safety
     ///
     /// A worker dropped at any await gives its jobs back to the queue.
-    pub(crate) async fn run(mut self) -> (WorkerId, Exit) {
+    pub(crate) async fn run(mut self) -> Exit {
         let id = self.id;
         let status = Arc::clone(&self.status);
         let exit = self.load_and_work().await;
@@ -135,7 +136,7 @@ impl<L: Loader> Worker<L> {
                 Exit::LoadFailed(_) | Exit::Died { .. } | Exit::Refused | Exit::Gone => WorkerEvent::Failed,
             },
         );
-        (id, exit)
+        exit
     }
 
     async fn load_and_work(&mut self) -> Exit {
@@ -206,6 +207,7 @@ impl<L: Loader> Worker<L> {
         }
         let gives_up = self.active.next_stall(self.stall_limit);
         let caught_up = any_has_room(self.active.stalled_channels());
+        let withdrawn = self.lease.withdrawn();
         let stall = async {
             match gives_up {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -221,6 +223,7 @@ impl<L: Loader> Worker<L> {
                 }
                 Vec::new()
             }
+            () = withdrawn => Vec::new(),
             () = caught_up => Vec::new(),
             () = stall => Vec::new(),
             leased = self.lease.pull(room), if room.jobs > 0 => leased,
@@ -260,7 +263,8 @@ impl<L: Loader> Worker<L> {
         let jobs = self.active.len();
         let newcomers = std::mem::take(&mut self.newcomers);
         let step = Step::new(newcomers, std::mem::take(&mut self.left), self.active.paused());
-        match resident.step(step, self.lease.priority()).await {
+        let span = self.step_span();
+        match resident.step(step, self.lease.priority()).instrument(span).await {
             Stepped::Done { step, elapsed } => {
                 self.conclude(step, jobs, elapsed);
                 None
@@ -270,13 +274,33 @@ impl<L: Loader> Worker<L> {
                 Some(Exit::Died { message, convicted })
             }
             Stepped::Unresponsive { after } => {
-                self.fail_active(&Error::Unresponsive { model: self.queue.model().clone(), after });
-                Some(Exit::Unresponsive { after })
+                let convicted = self.hung(after);
+                Some(Exit::Unresponsive { after, convicted })
             }
             // The jobs go back with the lease; the group decides what becomes of them.
             Stepped::Refused => Some(Exit::Refused),
             Stepped::Gone => Some(Exit::Gone),
         }
+    }
+
+    /// The span a step computes in. It follows from the spans of its jobs, and names them.
+    fn step_span(&self) -> tracing::Span {
+        let span = tracing::debug_span!(
+            "step",
+            model = %self.queue.model(),
+            worker = %self.id,
+            jobs = self.active.len(),
+            ids = tracing::field::Empty,
+        );
+        if !span.is_disabled() {
+            let mut ids: Vec<JobId> = self.active.jobs().map(|job| job.id()).collect();
+            ids.sort_unstable();
+            span.record("ids", tracing::field::debug(ids));
+            self.active.jobs().for_each(|job| {
+                span.follows_from(job.span());
+            });
+        }
+        span
     }
 
     /// Takes over what a step has brought.
@@ -287,22 +311,13 @@ impl<L: Loader> Worker<L> {
         }
         for (job, outcome) in step.finished {
             tokens += self.lease.cost(job).tokens;
-            let outcome = outcome.map_err(|error| self.job_error(error));
+            let outcome = outcome.map_err(|error| self.queue.job_error(error));
             self.active.finish(job, outcome);
         }
         let ends = self.active.flush(Instant::now());
         self.lease.settle_step(ends, tokens, elapsed);
         self.note_emptied();
         self.queue.metrics().stepped(jobs, elapsed, tokens.get());
-    }
-
-    fn job_error(&self, error: ModelError) -> Error {
-        match error {
-            ModelError::Invalid(message) => Error::Invalid { message: message.into() },
-            ModelError::Failed(cause) => {
-                Error::Failed { model: self.queue.model().clone(), cause: cause.into() }
-            }
-        }
     }
 
     /// The model is gone. Jobs that can be run again go back, each to be run alone; one that was alone is convicted.
@@ -317,11 +332,8 @@ impl<L: Loader> Worker<L> {
             if let Some(outcome) = outcome {
                 ends.push((job, outcome));
             } else if active.alone {
-                // Without a fingerprint nothing can be refused, so the model answers for it.
-                if let Some(input) = active.job.fingerprint() {
-                    convicted = true;
-                    self.queue.convict(input);
-                }
+                convicted = true;
+                self.queue.convict(&active.job);
                 ends.push((job, Err(crashed())));
             } else if active.job.has_sent_event() {
                 ends.push((job, Err(crashed())));
@@ -334,11 +346,24 @@ impl<L: Loader> Worker<L> {
         convicted
     }
 
-    fn fail_active(&mut self, error: &Error) {
-        let ends = self.active.drain().into_iter();
+    /// The step does not return. Its callers are answered: to run their jobs again might cost another thread each. One
+    /// that was in it alone is convicted. Whether one was.
+    fn hung(&mut self, after: Duration) -> bool {
+        let error = Error::Unresponsive { model: self.queue.model().clone(), after };
+        let active = self.active.drain();
+        let mut stepped = active.iter().filter(|(_, outcome)| outcome.is_none());
+        let convicted = match (stepped.next(), stepped.next()) {
+            (Some((only, _)), None) => {
+                self.queue.convict(&only.job);
+                true
+            }
+            _ => false,
+        };
+        let ends = active.into_iter();
         let ends =
             ends.map(|(active, outcome)| (active.job.id(), outcome.unwrap_or_else(|| Err(error.clone()))));
         self.lease.settle(ends.collect());
+        convicted
     }
 
     fn is_draining(&self) -> bool {

@@ -70,7 +70,7 @@ async fn cost_is_bounded_and_what_never_fits_is_told_with_numbers() {
 async fn a_deadline_that_cannot_be_met_is_refused_once_the_rate_is_known() {
     let world = World::with(
         ScriptedCompute::taking(Duration::from_secs(1)),
-        |config| config.limits.max_wait = Some(Duration::from_millis(20_500)),
+        |config| config.limits.max_wait = Some(Duration::from_millis(21_500)),
         |loader| loader.room = Room::jobs(1),
     )
     .await;
@@ -96,6 +96,34 @@ async fn a_deadline_that_cannot_be_met_is_refused_once_the_rate_is_known() {
     assert!(matches!(error, Error::Overloaded { why: Overload::Wait { .. }, .. }), "{error}");
     assert_eq!(patient.await.unwrap(), 98);
     drop((held, more));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_whose_last_item_would_come_too_late_is_refused() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_secs(1)),
+        |_| {},
+        |loader| loader.room = Room::jobs(1),
+    )
+    .await;
+    let list = |from: u32, count: u32| {
+        let list = (from..from + count).map(ask).collect();
+        world.group.try_submit_all(list, JobOptions::default())
+    };
+    drop(list(1000, 100).unwrap());
+    for id in 0..3 {
+        world.submit(ask(id)).await.unwrap();
+    }
+    // Ten tokens take a second now, and so does every item.
+    let error = list(100, 40).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }) && error.to_string().contains("40.0 s"), "{error}");
+    let held = list(100, 20).unwrap();
+    let error = list(200, 20).unwrap_err();
+    assert!(matches!(error, Error::Overloaded { why: Overload::Wait { .. }, .. }), "{error}");
+    let wait = error.retry_after().unwrap().as_secs();
+    assert!((9..=11).contains(&wait), "when the 40 s have become 30: {wait}");
+    assert!(list(100, 20).is_ok(), "whoever joins what is there adds nothing");
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,10 +169,20 @@ async fn inputs_are_counted_against_memory_and_given_back() {
     large.id = 2;
     let error = group.try_submit(large.clone(), JobOptions::default()).unwrap_err();
     assert!(matches!(error, Error::Overloaded { why: Overload::Memory, .. }), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)), "nothing is measured yet");
     // One that waits for room gets it.
     let (first, second) =
         tokio::join!(held, async { group.submit(large, JobOptions::default()).await.unwrap().await });
     assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+    let mut held = ask(3);
+    held.tokens = 3_000;
+    let held = group.try_submit(held, JobOptions::default()).unwrap();
+    let mut large = ask(4);
+    large.tokens = 3_000;
+    let error = group.try_submit(large, JobOptions::default()).unwrap_err();
+    let soon = Some(Duration::from_millis(100));
+    assert_eq!(error.retry_after(), soon, "30,000 tokens a second: it is soon computed");
+    held.await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;
     let memory = engine.stats().await.unwrap().memory;
     assert_eq!(memory.used, Bytes(1_100), "weights and working set stay, inputs are gone");

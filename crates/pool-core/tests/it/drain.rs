@@ -1,14 +1,15 @@
 //! The orderly end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pool_core::compute::{Lane, Scripted as Script, ScriptedCompute};
 use pool_core::worker_state::GroupState;
-use pool_core::{Counts, Error, JobOptions};
+use pool_core::{Bytes, Counts, Error, GroupConfig, JobOptions, Workers};
 use tokio::time::Instant;
 
-use crate::scripted::{Fault, World, ask};
+use crate::scripted::{Ask, Fault, Log, ScriptedLoader, World, ask, engine};
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_finishes_what_was_accepted_and_refuses_the_rest() {
@@ -68,6 +69,7 @@ async fn a_drain_does_not_wait_for_a_thread_that_hangs() {
     let report = world.engine.drain(Duration::from_secs(2)).await;
     assert!(matches!(stuck.await.unwrap_err(), Error::ShuttingDown));
     assert_eq!(report.total.failed, 1);
+    assert_eq!((report.deadline_passed, report.lost_threads), (true, 1), "the thread is still out");
     assert_eq!(world.compute.abandon(), 1);
 }
 
@@ -78,6 +80,24 @@ async fn a_drain_in_mid_load_waits_for_it() {
     let report = world.engine.drain(Duration::from_secs(10)).await;
     assert_eq!(ticket.await.unwrap(), 1);
     assert_eq!(report.total.completed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_without_memory_is_told_so_while_others_drain() {
+    let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(2_000));
+    let log = Arc::new(Log::default());
+    let config = GroupConfig { workers: Workers { min: 1, max: 1 }, ..GroupConfig::new("stays") };
+    let stays = engine.add(config, ScriptedLoader::new(&log)).await.unwrap();
+    let comes = engine.add(GroupConfig::new("comes"), ScriptedLoader::new(&log)).await.unwrap();
+    let long = stays.try_submit(Ask { steps: 600, ..ask(1) }, JobOptions::default()).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let waits = comes.try_submit(ask(2), JobOptions::default()).unwrap();
+    let drain = tokio::spawn(async move { engine.drain(Duration::from_secs(300)).await });
+    let start = Instant::now();
+    assert!(matches!(waits.await.unwrap_err(), Error::LoadFailed { .. }));
+    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    assert_eq!(long.await.unwrap(), 1);
+    assert_eq!(drain.await.unwrap().total.completed, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! Every accepted job has exactly one end.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pool_core::compute::ScriptedCompute;
 use pool_core::{Counts, Deadline, Error, JobOptions, Priority};
 use tokio::time::Instant;
 
@@ -90,6 +92,25 @@ async fn a_deadline_that_passes_in_the_queue_expires_though_nobody_polls() {
     let start = Instant::now();
     world.engine.drain(Duration::from_secs(60)).await;
     assert!(start.elapsed() < Duration::from_secs(5), "whoever waits for the queue to be empty was told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expires_before_it_is_prepared_is_not_prepared() {
+    let world = World::with(ScriptedCompute::taking(Duration::from_secs(1)), |_| {}, |_| {}).await;
+    let lane = |id| {
+        let mut lane = ask(id);
+        lane.tokens = 11;
+        lane
+    };
+    let first = world.submit(lane(1));
+    settle().await;
+    let hurried = JobOptions::default().deadline(Duration::from_millis(100));
+    let second = world.group.try_submit(lane(2), hurried).unwrap();
+    // Nobody polls the ticket, so it is the queue that has to notice.
+    assert_eq!(first.await.unwrap(), 1);
+    assert_eq!(world.log.prepared.load(Ordering::SeqCst), 1);
+    assert_eq!(world.group.stats().queue.counts.expired, 1);
+    assert!(matches!(second.await.unwrap_err(), Error::DeadlineExceeded { .. }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pool_core::{Error, JobOptions};
+use pool_core::compute::ScriptedCompute;
+use pool_core::{Error, JobOptions, Room};
 
 use crate::scripted::{World, ask};
 
@@ -59,6 +60,28 @@ async fn a_reader_that_never_reads_is_ended() {
     // The model has let go of it, and the worker serves on.
     assert_eq!(world.submit(ask(2)).await.unwrap(), 2);
     assert_eq!(world.log.steps().last(), Some(&vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_job_that_is_cancelled_makes_room_at_once() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(100)),
+        |_| {},
+        |loader| loader.room = Room::jobs(1),
+    )
+    .await;
+    let mut speaks = ask(1);
+    (speaks.events, speaks.steps) = (true, 1000);
+    let (ticket, events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let waits = world.submit(ask(2));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.group.stats().queue.waiting, 1, "the paused job keeps its place");
+    drop(ticket);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(1), waits).await.unwrap().unwrap(), 2);
+    // Nobody has read anything, and the channel is still there.
+    drop(events);
 }
 
 #[tokio::test(start_paused = true)]

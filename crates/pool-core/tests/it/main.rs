@@ -3,11 +3,15 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod admission;
+mod builder;
 mod drain;
 mod ends;
 mod events;
 mod faults;
 mod memory;
+mod observability;
+mod panics;
+mod removal;
 mod residence;
 mod scheduling;
 mod scripted;

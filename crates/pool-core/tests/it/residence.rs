@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pool_core::compute::ScriptedCompute;
-use pool_core::worker_state::GroupState;
-use pool_core::{Error, GroupConfig, Workers};
+use pool_core::worker_state::{GroupState, WorkerState};
+use pool_core::{Bytes, Error, GroupConfig, Workers};
 
-use crate::scripted::{Log, ScriptedLoader, World, ask};
+use crate::scripted::{Ask, Log, ScriptedLoader, World, ask, engine};
 
 #[tokio::test(start_paused = true)]
 async fn a_model_is_loaded_by_its_first_job() {
@@ -83,6 +83,50 @@ async fn workers_are_added_for_a_long_queue_and_let_go_after_it() {
     }
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert_eq!(world.group.stats().workers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_workers_the_idle_one_is_let_go() {
+    // Whichever of the two gets the long job, once it is the newer.
+    for long_first in [true, false] {
+        let world = World::with(
+            ScriptedCompute::taking(Duration::from_millis(500)),
+            |config| config.workers = Workers { min: 1, max: 2 },
+            |loader| loader.room = pool_core::Room::jobs(1),
+        )
+        .await;
+        let tickets: Vec<_> = (0..40).map(|id| world.submit(ask(id))).collect();
+        for ticket in tickets {
+            ticket.await.unwrap();
+        }
+        assert_eq!(world.group.stats().workers.len(), 2);
+        let steps = if long_first { [400, 2] } else { [2, 400] };
+        let jobs = steps.map(|steps| world.submit(Ask { steps, ..ask(1_000 + steps) }));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let workers = world.group.stats().workers;
+        assert!(matches!(&workers[..], [only] if only.state == WorkerState::Busy), "{workers:?}");
+        for job in jobs {
+            job.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_workers_that_make_no_sense_are_refused() {
+    let engine = engine(&ScriptedCompute::instant(), Bytes(1 << 20));
+    let log = std::sync::Arc::new(Log::default());
+    for (workers, wanted) in [
+        (Workers { min: 0, max: 0 }, "workers.max is 0"),
+        (Workers { min: 3, max: 2 }, "workers.min is 3 and workers.max is 2"),
+    ] {
+        let config = GroupConfig { workers, ..GroupConfig::new("m") };
+        let error = engine.add(config, ScriptedLoader::new(&log)).await.unwrap_err();
+        assert!(
+            matches!(error, Error::InvalidConfig { .. }) && error.to_string().contains(wanted),
+            "{error}"
+        );
+    }
+    engine.add(GroupConfig::new("m"), ScriptedLoader::new(&log)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,3 +87,28 @@ async fn principals_take_turns() {
     let order: Vec<u32> = world.log.steps().into_iter().flatten().collect();
     assert_eq!(order, [0, 100, 1, 101, 2, 102, 3, 103]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cancelled_is_not_charged() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(100)),
+        |_| {},
+        |loader| {
+            loader.room = Room::jobs(1);
+        },
+    )
+    .await;
+    let submit = |id, name: &str| {
+        world.group.try_submit(ask(id), JobOptions::default().principal(name.into())).unwrap()
+    };
+    let mut fickle: Vec<_> = (0..4).map(|id| submit(id, "fickle")).collect();
+    let steady = [submit(100, "steady"), submit(101, "steady")];
+    let last = fickle.pop().unwrap();
+    drop(fickle);
+    assert_eq!(last.await.unwrap(), 3);
+    for (ticket, id) in steady.into_iter().zip([100, 101]) {
+        assert_eq!(ticket.await.unwrap(), id);
+    }
+    let order: Vec<u32> = world.log.steps().into_iter().flatten().collect();
+    assert_eq!(order, [3, 100, 101], "as if it had asked for nothing else");
+}

@@ -79,7 +79,7 @@ impl Loader for EmbeddingLoader {
             )?,
             Input::Tokens(ids) => tokenizer.tokens(ids, request.truncation)?,
         };
-        let cost = Cost::new(value.ids.len() as u64, request.bytes() as u64);
+        let cost = Cost::new(value.ids.len() as u64, (request.bytes() + value.bytes()) as u64);
         Ok(Prepared { value, cost })
     }
 
@@ -100,14 +100,18 @@ impl EmbedRequest {
     ) -> Self {
         let mut request = Self { input, prompt, truncation, dimensions, cut, max_tokens, fingerprint: None };
         if request.bytes() <= LONGEST_COMPARED {
-            let mut fingerprint = Fingerprinter::new();
-            fingerprint.add(&request.input);
-            fingerprint.add(&request.prompt);
-            fingerprint.add(&request.truncation);
-            fingerprint.add(&(request.dimensions, request.cut));
-            request.fingerprint = Some(fingerprint.finish());
+            request.fingerprint = Some(request.content());
         }
         request
+    }
+
+    fn content(&self) -> Fingerprint {
+        let mut fingerprint = Fingerprinter::new();
+        fingerprint.add(&self.input);
+        fingerprint.add(&self.prompt);
+        fingerprint.add(&self.truncation);
+        fingerprint.add(&(self.dimensions, self.cut));
+        fingerprint.finish()
     }
 
     fn bytes(&self) -> usize {
@@ -127,6 +131,10 @@ impl Model for EmbeddingModel {
 
     fn fingerprint(request: &EmbedRequest) -> Option<Fingerprint> {
         request.fingerprint
+    }
+
+    fn identify(request: &EmbedRequest) -> Option<Fingerprint> {
+        Some(request.content())
     }
 
     fn room(&self) -> Room {

@@ -59,7 +59,7 @@ impl Loader for RerankLoader {
 
     fn prepare(&self, request: &RerankRequest) -> Result<Prepared<TokenIds>, ModelError> {
         let value = self.encoder.tokenizer().pair(&request.query, &request.document, request.truncation)?;
-        let cost = Cost::new(value.ids.len() as u64, request.bytes() as u64);
+        let cost = Cost::new(value.ids.len() as u64, (request.bytes() + value.bytes()) as u64);
         Ok(Prepared { value, cost })
     }
 
@@ -85,9 +85,10 @@ impl Model for RerankModel {
     }
 
     fn fingerprint(request: &RerankRequest) -> Option<Fingerprint> {
-        if request.bytes() > LONGEST_COMPARED {
-            return None;
-        }
+        (request.bytes() <= LONGEST_COMPARED).then(|| Self::identify(request)).flatten()
+    }
+
+    fn identify(request: &RerankRequest) -> Option<Fingerprint> {
         let mut fingerprint = Fingerprinter::new();
         fingerprint.add(&request.query);
         fingerprint.add(&request.document);

@@ -52,6 +52,13 @@ pub struct TokenIds {
     pub(crate) skipped: usize,
 }
 
+impl TokenIds {
+    /// The memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.ids.as_slice()) + size_of_val(self.types.as_slice())
+    }
+}
+
 /// Turns texts into token ids.
 #[derive(Debug)]
 pub(crate) struct TextTokenizer {

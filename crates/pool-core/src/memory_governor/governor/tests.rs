@@ -126,6 +126,70 @@ proptest! {
     }
 }
 
+proptest! {
+    /// However models and inputs come and go: models leave inputs their share, inputs always have it, and at the critical
+    /// level or under a squeeze they have no more.
+    #[test]
+    fn inputs_have_their_share(
+        limit in 16..2_000u64,
+        part in 1..8u64,
+        ops in prop::collection::vec((any::<bool>(), 0..600u64, any::<bool>(), any::<prop::sample::Index>()), 0..80),
+        squeezed in any::<bool>(),
+    ) {
+        let share = limit / (part + 1);
+        let governor = Governor::reserving(Bytes(limit), Bytes(share));
+        let _squeeze = squeezed.then(|| governor.squeeze());
+        let mut held: Vec<Reservation> = Vec::new();
+        for (inputs, bytes, frees, which) in ops {
+            let before = governor.stats();
+            let used = before.used.get();
+            let in_share = before.account(Account::Inputs).get();
+            let tight = squeezed || before.pressure == Pressure::Critical;
+            let account = if inputs { Account::Inputs } else { Account::Cache };
+            let granted = governor.try_reserve(account, Bytes(bytes));
+            let expected = if inputs {
+                used + bytes <= limit && (!tight || bytes == 0 || in_share + bytes <= share)
+            } else {
+                used + bytes <= limit && used - in_share + bytes <= limit - share
+            };
+            prop_assert_eq!(granted.is_ok(), expected);
+            if inputs && in_share + bytes <= share {
+                prop_assert!(granted.is_ok(), "their share is theirs");
+            }
+            if let Err(refused) = &granted {
+                prop_assert!(bytes > refused.available.get(), "what it says is left would not have done");
+            }
+            held.extend(granted.ok());
+            if frees && !held.is_empty() {
+                drop(held.swap_remove(which.index(held.len())));
+            }
+            let stats = governor.stats();
+            prop_assert!(stats.used.get() <= limit);
+            prop_assert!(stats.account(Account::Cache).get() <= limit - share);
+        }
+    }
+}
+
+#[test]
+fn a_squeeze_that_ends_is_heard_of_and_refused_inputs_say_what_they_lack() {
+    let governor = Governor::reserving(Bytes(1_000), Bytes(100));
+    let squeeze = governor.squeeze();
+    assert!(governor.try_reserve(Account::Inputs, Bytes(101)).is_err());
+    assert!(poll(pin!(governor.lacking())).is_pending(), "no model's memory would help");
+    let mut freed = pin!(governor.freed());
+    assert!(poll(freed.as_mut()).is_pending());
+    drop(squeeze);
+    assert!(poll(freed.as_mut()).is_ready());
+    let models = governor.try_reserve(Account::Weights, Bytes(900)).unwrap();
+    assert!(governor.try_reserve(Account::Inputs, Bytes(101)).is_err());
+    assert!(governor.try_reserve(Account::Inputs, Bytes(600)).is_err());
+    // To leave the critical level takes 51 bytes less; to make room for the larger, 500.
+    assert_eq!(poll(pin!(governor.lacking())), Poll::Ready(Bytes(500)));
+    assert!(poll(pin!(governor.lacking())).is_pending(), "told once");
+    drop(models);
+    assert!(governor.try_reserve(Account::Inputs, Bytes(600)).is_ok());
+}
+
 #[test]
 fn reservations_of_two_governors_do_not_mix() {
     let (one, two) = (Governor::new(Bytes(10)), Governor::new(Bytes(10)));

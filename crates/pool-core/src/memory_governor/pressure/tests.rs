@@ -57,3 +57,15 @@ fn a_budget_of_nothing_is_under_no_pressure() {
     assert_eq!(thresholds.next(Pressure::Low, 0), Pressure::Low);
     assert_eq!(thresholds.next(Pressure::Critical, 0), Pressure::Low);
 }
+
+proptest! {
+    #[test]
+    fn what_is_idle_is_never_kept_longer_for_more_pressure(millis in 0..u64::MAX / 2_000, a in 0..4u8, b in 0..4u8) {
+        let usual = Duration::from_millis(millis);
+        let (less, more) = (Pressure::from_index(a.min(b)), Pressure::from_index(a.max(b)));
+        prop_assert!(more.keeps_idle(usual) <= less.keeps_idle(usual));
+        prop_assert!(less.keeps_idle(usual) <= usual);
+        prop_assert_eq!(Pressure::Normal.keeps_idle(usual), usual, "half a budget is no need");
+        prop_assert!(Pressure::High.keeps_idle(usual) < usual || usual.is_zero());
+    }
+}

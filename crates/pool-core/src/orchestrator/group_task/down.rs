@@ -4,20 +4,27 @@ use super::*;
 
 impl<L: Loader> GroupTask<L> {
     pub(super) fn evict(&mut self) {
+        let before = self.shared.state();
         self.shared.apply(GroupEvent::Evict);
         if self.shared.state() != GroupState::Evicting {
             return;
         }
+        if before != GroupState::Evicting {
+            self.metrics.evictions.increment(1);
+        }
         if self.bring_up.take().is_some() {
             self.breaker.on_abandoned(Instant::now());
         }
-        self.drain_newest(usize::MAX);
+        self.drain_some(usize::MAX);
         self.settle_empty();
     }
 
-    pub(super) fn drain_newest(&mut self, count: usize) {
-        let serving = self.hands.values_mut().rev().filter(|hand| !hand.draining);
-        for hand in serving.take(count) {
+    /// Lets so many workers go: those without jobs first, and of them the newest.
+    pub(super) fn drain_some(&mut self, count: usize) {
+        let mut serving: Vec<&mut Hand> =
+            self.hands.values_mut().rev().filter(|hand| !hand.draining).collect();
+        serving.sort_by_key(|hand| hand.is_busy());
+        for hand in serving.into_iter().take(count) {
             hand.draining = true;
             hand.orders.send_replace(Order::Drain);
         }
@@ -34,18 +41,8 @@ impl<L: Loader> GroupTask<L> {
                 self.worker_ended(id, exit);
             }
             Ok(TaskEnd::Preparer) => self.start_preparer(),
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => {
-                // A worker's own code panicked: its lease went back as it unwound. Whose it was, its state tells.
-                tracing::error!(model = %self.shared.model(), %error, "a task of the group panicked");
-                let before = self.hands.len();
-                self.hands.retain(|_, hand| !hand.orders.is_closed());
-                if self.hands.len() < before {
-                    self.died("a worker's task panicked", false);
-                } else {
-                    self.start_preparer();
-                }
-            }
+            // Panics are contained within the tasks, so nothing but an abort is left.
+            Err(error) => tracing::debug!(model = %self.shared.model(), %error, "a task was aborted"),
         }
         self.settle_empty();
         self.publish();
@@ -61,17 +58,26 @@ impl<L: Loader> GroupTask<L> {
                 tracing::warn!(%model, worker = %id, %message, convicted, "worker died");
                 self.died(&message, convicted);
             }
-            Exit::Unresponsive { after } => {
-                tracing::error!(%model, worker = %id, ?after, "step overdue, worker given up");
+            Exit::Unresponsive { after, convicted } => {
+                tracing::error!(%model, worker = %id, ?after, convicted, "step overdue, worker given up");
                 self.metrics.unresponsive.increment(1);
                 self.shared.set_error(Some(format!("a step did not return for {} s", after.as_secs())));
-                self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
-                self.lost();
+                if self.is_inputs_fault(convicted) {
+                    self.start_again = Instant::now();
+                } else {
+                    self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
+                }
+                self.lost(unavailable);
             }
             Exit::Refused => {
-                self.shared.set_error(Some("two steps never returned; restart the process".to_owned()));
+                let cause = self.refusal();
+                self.shared.set_error(Some(cause.to_string()));
                 self.breaker.on_failure(Failure::Load, Instant::now(), jitter());
-                self.lost();
+                self.lost(|model, retry_after| Error::LoadFailed {
+                    model,
+                    cause: Arc::clone(&cause),
+                    retry_after,
+                });
             }
             Exit::Gone => self.going_down(),
         }
@@ -97,38 +103,52 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn died(&mut self, message: &str, convicted: bool) {
         self.metrics.worker_deaths.increment(1);
         self.shared.set_error(Some(message.to_owned()));
-        // One input is to blame, not the model; unless the model has done nothing right since the last conviction.
-        let completed = self.shared.queue.stats().counts.completed;
-        if convicted && self.completed_at_conviction != Some(completed) {
-            self.completed_at_conviction = Some(completed);
+        if self.is_inputs_fault(convicted) {
             self.breaker.on_conviction(Instant::now());
             self.start_again = Instant::now();
         } else {
             self.breaker.on_failure(Failure::Death, Instant::now(), jitter());
         }
-        self.lost();
+        self.lost(unavailable);
+    }
+
+    /// Why the model is not even loaded: it would get no thread to step on.
+    pub(super) fn refusal(&self) -> SharedCause {
+        Arc::new(ComputeError::Refused { model: self.shared.model().clone() })
+    }
+
+    /// Whether one input is to blame, not the model: it was convicted, and the model has done something right since the last
+    /// conviction.
+    fn is_inputs_fault(&mut self, convicted: bool) -> bool {
+        let completed = self.shared.queue.stats().counts.completed;
+        let fault = convicted && self.completed_at_conviction != Some(completed);
+        if fault {
+            self.completed_at_conviction = Some(completed);
+        }
+        fault
     }
 
     /// A worker is lost. If it was the last, the group rests for as long as the breaker says; if that is open, whoever
     /// waits hears of it.
-    pub(super) fn lost(&mut self) {
+    pub(super) fn lost(&mut self, error: impl Fn(ModelId, Duration) -> Error) {
         if !self.hands.is_empty() || self.bring_up.is_some() {
             return;
         }
         self.shared.apply(GroupEvent::WorkersLost);
         if self.breaker.is_open() {
-            self.rest(|model, retry_after| Error::Unavailable { model, retry_after });
+            self.rest(error);
         }
     }
 
     /// The group takes nothing until its backoff ends; what waits is told.
-    pub(super) fn rest(&mut self, error: impl Fn(crate::types::ModelId, Duration) -> Error) {
+    pub(super) fn rest(&mut self, error: impl Fn(ModelId, Duration) -> Error) {
         let error = error(self.shared.model().clone(), self.rests_for(Instant::now()));
         self.resting = Some(error.clone());
         if !self.draining {
             self.shared.queue.refuse(Some(error.clone()));
         }
-        self.shared.queue.fail_all(&error);
+        // A worker that drains goes on with what it holds.
+        self.shared.queue.fail_waiting(&error);
         for reply in self.warm.drain(..) {
             let _ = reply.send(Err(error.clone()));
         }
@@ -136,10 +156,11 @@ impl<L: Loader> GroupTask<L> {
 
     pub(super) fn going_down(&mut self) {
         self.draining = true;
-        self.shared.queue.refuse(Some(Error::ShuttingDown));
-        self.shared.queue.fail_all(&Error::ShuttingDown);
+        let error = self.shared.closing_error();
+        self.shared.queue.refuse(Some(error.clone()));
+        self.shared.queue.fail_all(&error);
         for reply in self.warm.drain(..) {
-            let _ = reply.send(Err(Error::ShuttingDown));
+            let _ = reply.send(Err(error.clone()));
         }
         self.shared.apply(GroupEvent::Close);
     }
@@ -163,7 +184,6 @@ impl<L: Loader> GroupTask<L> {
         let count = self.hands.len();
         let loaded = self.hands.values().filter(|hand| hand.loaded && !hand.draining).count();
         self.shared.queue.set_workers(loaded);
-        self.metrics.set_workers(count);
         let working_sets = Bytes(self.footprint.working_set.get().saturating_mul(count as u64));
         let resident = if count == 0 { Bytes::ZERO } else { self.footprint.weights + working_sets };
         self.shared.set_resident(resident);
@@ -172,27 +192,28 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn start_preparer(&mut self) {
         let preparer =
             prepare_jobs(Arc::clone(&self.shared.queue), Arc::clone(&self.loader), self.lanes.clone());
+        let model = self.shared.model().clone();
         self.tasks.spawn(async move {
-            preparer.await;
+            // It ends by a panic of the modality's own code alone: what it held is prepared again by the next.
+            if let Err(message) = contained(preparer).await {
+                tracing::error!(%model, %message, "the preparer's task panicked");
+            }
             TaskEnd::Preparer
         });
     }
 
     /// Refuses what is new, finishes what was accepted, ends every worker. What is left at the deadline fails.
-    pub(super) async fn drain(&mut self, deadline: Deadline) {
+    pub(super) async fn drain(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let error = shared.closing_error();
         self.draining = true;
-        self.shared.queue.refuse(Some(Error::ShuttingDown));
+        shared.queue.refuse(Some(error.clone()));
         for reply in self.warm.drain(..) {
-            let _ = reply.send(Err(Error::ShuttingDown));
+            let _ = reply.send(Err(error.clone()));
         }
-        let late = async {
-            match deadline.instant() {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let late = shared.closing_is_due();
         tokio::pin!(late);
-        let queue = Arc::clone(&self.shared.queue);
+        let queue = Arc::clone(&shared.queue);
         let mut in_time = true;
         while in_time {
             self.reconcile(Instant::now());
@@ -203,10 +224,10 @@ impl<L: Loader> GroupTask<L> {
                 () = self.turn() => {}
             }
         }
-        queue.fail_all(&Error::ShuttingDown);
+        queue.fail_all(&error);
         self.bring_up = None;
         self.shared.apply(GroupEvent::Close);
-        self.drain_newest(usize::MAX);
+        self.drain_some(usize::MAX);
         while in_time && !self.hands.is_empty() {
             tokio::select! {
                 biased;
@@ -217,4 +238,8 @@ impl<L: Loader> GroupTask<L> {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+fn unavailable(model: ModelId, retry_after: Duration) -> Error {
+    Error::Unavailable { model, retry_after }
 }

@@ -27,6 +27,11 @@ impl<L: Loader> GroupTask<L> {
             let again = if serving == 0 { self.start_again } else { self.start_again.max(self.scale_again) };
             if now >= again {
                 match self.breaker.permit(now) {
+                    Permit::Yes | Permit::Trial if self.lanes.refuses(self.shared.model()) => {
+                        // A load would be for nothing: the first step of it would be refused.
+                        self.shared.apply(GroupEvent::Demand);
+                        self.load_failed(self.refusal());
+                    }
                     Permit::Yes | Permit::Trial => self.bring_up_one(serving == 0),
                     Permit::No { until } => self.start_again = until,
                 }
@@ -35,7 +40,7 @@ impl<L: Loader> GroupTask<L> {
             if target == 0 {
                 self.evict();
             } else {
-                self.drain_newest(serving - target);
+                self.drain_some(serving - target);
             }
             self.last_change = now;
         }
@@ -63,7 +68,7 @@ impl<L: Loader> GroupTask<L> {
         let policy = ScalePolicy {
             min: config.workers.min,
             max: config.workers.max,
-            idle_evict_after: config.idle_evict_after,
+            idle_evict_after: self.idle_evict_after(),
             ..ScalePolicy::default()
         };
         let target = scaler::target(&load, &policy);
@@ -76,8 +81,8 @@ impl<L: Loader> GroupTask<L> {
         let state = self.shared.state();
         let rests = state == GroupState::Broken || self.resting.is_some();
         let resting = rests.then(|| now + self.rests_for(now));
-        let idle = config
-            .idle_evict_after
+        let idle = self
+            .idle_evict_after()
             .filter(|_| self.serving() > config.workers.min)
             .and_then(|after| self.shared.queue.last_active().checked_add(after))
             .map(|at| at.max(now + SCALE_INTERVAL));
@@ -108,12 +113,17 @@ impl<L: Loader> GroupTask<L> {
         self.breaker.retry_after(now).unwrap_or_default()
     }
 
+    /// How long the model is kept though nobody uses it; less where memory is short.
+    fn idle_evict_after(&self) -> Option<Duration> {
+        let usual = self.shared.config.idle_evict_after?;
+        Some(self.governor.pressure().keeps_idle(usual))
+    }
+
     pub(super) fn serving(&self) -> usize {
         self.hands.values().filter(|hand| !hand.draining).count()
     }
 
     pub(super) fn busy(&self) -> usize {
-        let busy = crate::worker_state::WorkerState::Busy;
-        self.hands.values().filter(|hand| !hand.draining && hand.status.state() == busy).count()
+        self.hands.values().filter(|hand| !hand.draining && hand.is_busy()).count()
     }
 }

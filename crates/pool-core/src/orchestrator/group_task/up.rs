@@ -13,7 +13,8 @@ impl<L: Loader> GroupTask<L> {
         let model = self.shared.model().clone();
         self.shared.apply(GroupEvent::Demand);
         self.bring_up = Some(Box::pin(async move {
-            let footprint = match lanes.io(move || loader.footprint()).await {
+            let headers = lanes.io_for(&Claim::new(model.clone()), move || loader.footprint());
+            let footprint = match headers.await {
                 Ok(Ok(footprint)) => footprint,
                 Ok(Err(error)) => return Err(NotBroughtUp::Failed(Arc::new(error))),
                 Err(crate::compute::ComputeError::Gone) => return Err(NotBroughtUp::ShuttingDown),
@@ -25,7 +26,7 @@ impl<L: Loader> GroupTask<L> {
             };
             let mut both = if first {
                 let (reply, answer) = oneshot::channel();
-                let request = MemoryRequest { model, bytes: needed, asked: Instant::now(), reply };
+                let request = MemoryRequest { model, bytes: needed, reply };
                 memory.send(request).await.map_err(|_| NotBroughtUp::ShuttingDown)?;
                 match answer.await {
                     Ok(Ok(reservation)) => reservation,
@@ -72,8 +73,9 @@ impl<L: Loader> GroupTask<L> {
             stall_limit: self.shared.config.stall_limit,
         });
         self.tasks.spawn(async move {
-            let (id, exit) = worker.run().await;
-            TaskEnd::Worker(id, exit)
+            // Where its own code panics, its lease goes back as it unwinds.
+            let died = |message| Exit::Died { message, convicted: false };
+            TaskEnd::Worker(id, contained(worker.run()).await.unwrap_or_else(died))
         });
         self.hands.insert(id, Hand { orders, status, loaded: false, draining: false });
         self.last_change = Instant::now();
@@ -109,7 +111,7 @@ impl<L: Loader> GroupTask<L> {
         let answer = if self.hands.values().any(|hand| hand.loaded && !hand.draining) {
             Ok(())
         } else if self.draining {
-            Err(Error::ShuttingDown)
+            Err(self.shared.closing_error())
         } else if let Some(error) = &self.resting {
             Err(error.clone())
         } else {

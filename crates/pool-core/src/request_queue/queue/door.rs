@@ -2,6 +2,32 @@
 
 use super::*;
 
+/// One request at the door, with all that it needs inside. Made before the lock, as making it takes a while and may
+/// panic: estimates and fingerprints are a modality's code, a timer wants a runtime that has timers.
+struct Parcel<M: Model> {
+    /// Taken when it goes in. A request that joins another's job leaves it here, to be dropped outside of the lock.
+    arrival: Option<Arrival<Payload<M>>>,
+    ticket: Ticket<M::Output>,
+    receiver: Option<mpsc::Receiver<M::Event>>,
+    /// The list has an equal request before it.
+    twin: bool,
+}
+
+/// Requests at the door.
+struct Delivery<M: Model> {
+    parcels: Vec<Parcel<M>>,
+    /// Whether there was memory for all their inputs. What there is may yet be enough for those that join no other.
+    funded: bool,
+}
+
+/// What has come in.
+struct Entry {
+    joined: usize,
+    raw: bool,
+    ready: bool,
+    demanded: bool,
+}
+
 impl<M: Model> Queue<M> {
     /// Accepts all of these or none. On refusal the requests come back with the reason.
     pub(crate) fn try_submit(
@@ -12,108 +38,95 @@ impl<M: Model> Queue<M> {
         heed_time: bool,
     ) -> Result<Vec<Accepted<M>>, TurnedAway<M>> {
         let now = Instant::now();
-        // Everything that takes time or memory happens before the lock.
-        let mut parcels = Vec::with_capacity(requests.len());
-        let mut total = Cost::ZERO;
-        for request in &requests {
-            let cost = M::estimate(request);
-            let fingerprint = M::fingerprint(request);
-            total += cost;
-            parcels.push((cost, fingerprint));
-        }
-        let mut inputs = match self.governor.try_reserve(Account::Inputs, total.bytes) {
-            Ok(reservation) => reservation,
-            Err(_) => {
-                let retry_after = Duration::from_secs(1);
-                let error = self.overloaded(Overload::Memory, retry_after);
+        // What unwinds from within the lock drops its guard first and the tickets after it: they find the door unlocked.
+        let mut delivery = self.pack(requests, options, events);
+        let entry = self.change(|state| {
+            self.admit(state, &mut delivery, options, heed_time, now)?;
+            Ok(state.take_in(&mut delivery.parcels, options, now))
+        });
+        let parcels = delivery.parcels;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
                 if heed_time {
-                    self.count_refused(requests.len());
+                    self.count_refused(parcels.len());
                 }
-                return Err((error, requests));
+                return Err((error, parcels.into_iter().filter_map(Parcel::turn_away).collect()));
             }
         };
-        let mut state = lock(&self.state);
-        if let Err(error) = self.admit(&mut state, &parcels, total, options, heed_time, now) {
-            drop(state);
-            if heed_time {
-                self.count_refused(requests.len());
-            }
-            return Err((error, requests));
-        }
-        let mut accepted = Vec::with_capacity(requests.len());
-        let (mut any_raw, mut any_ready) = (false, false);
-        for (request, (cost, fingerprint)) in requests.into_iter().zip(parcels) {
-            let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-            let (reply, answer) = oneshot::channel();
-            let waiter = Waiter { ticket, reply };
-            let join = fingerprint
-                .filter(|_| self.config.coalesce && events.is_none())
-                .map(|fingerprint| (options.principal.clone(), fingerprint));
-            let joined = join.as_ref().and_then(|key| state.joins.get(key).copied());
-            let (job, receiver) = match joined {
-                Some(job) if state.core.contains(job) => {
-                    self.join(&mut state, job, waiter, options, now);
-                    (job, None)
-                }
-                _ => {
-                    let job = JobId::new(self.job_ids.fetch_add(1, Ordering::Relaxed));
-                    let (sender, receiver) = match events {
-                        // The caller chose the bound: how far a job may run ahead of its reader.
-                        Some(bound) => {
-                            let (sender, receiver) = mpsc::channel(bound.max(1));
-                            (Some(sender), Some(receiver))
-                        }
-                        None => (None, None),
-                    };
-                    let span = tracing::debug_span!("job", model = %self.config.model, %job);
-                    let input = inputs.split(cost.bytes);
-                    let raw = (self.preparation)(cost) == Preparation::Lane;
-                    any_raw |= raw;
-                    any_ready |= !raw;
-                    if let Some(key) = &join {
-                        state.joins.insert(key.clone(), job);
-                    }
-                    let shared = Arc::new(Job::new(job, request, fingerprint, span, input));
-                    let payload = Payload {
-                        job: shared,
-                        waiters: vec![waiter],
-                        events: sender,
-                        join,
-                        priority: options.priority,
-                    };
-                    let arrival = Arrival {
-                        job,
-                        payload,
-                        cost,
-                        deadline: options.deadline,
-                        principal: options.principal.clone(),
-                        priority: options.priority,
-                        raw,
-                    };
-                    state.core.insert(arrival, now);
-                    (job, receiver)
-                }
-            };
-            state.counts.accepted += 1;
-            state.outstanding += 1;
-            let desk: Arc<dyn Desk> = Arc::<Self>::clone(self);
-            accepted.push((Ticket::new(job, ticket, answer, options.deadline, desk), receiver));
-        }
-        state.last_active = now;
-        let demanded = std::mem::take(&mut state.demand_armed);
-        drop(state);
-        self.metrics.accepted(accepted.len() as u64);
-        if any_raw {
+        self.metrics.accepted(parcels.len() as u64);
+        self.metrics.joined(entry.joined as u64);
+        let accepted = parcels.into_iter().map(|parcel| (parcel.ticket, parcel.receiver)).collect();
+        if entry.raw {
             self.raw.notify_one();
         }
-        if any_ready {
+        if entry.ready {
             // One worker wakes; it wakes the next if it leaves something.
             self.wake_one();
         }
-        if demanded {
+        if entry.demanded {
             self.demand.notify_one();
         }
         Ok(accepted)
+    }
+
+    /// Makes everything that the requests will need inside.
+    fn pack(
+        self: &Arc<Self>,
+        requests: Vec<M::Request>,
+        options: &JobOptions,
+        events: Option<usize>,
+    ) -> Delivery<M> {
+        let list = requests.len() > 1;
+        let mut seen = FxHashSet::default();
+        let parcels = requests.into_iter().map(|request| {
+            let cost = M::estimate(&request);
+            let fingerprint = M::fingerprint(&request);
+            let raw = (self.preparation)(cost) == Preparation::Lane;
+            let join = fingerprint
+                .filter(|_| self.config.coalesce && events.is_none())
+                .map(|fingerprint| (options.principal.clone(), fingerprint));
+            let twin = list && join.is_some() && fingerprint.is_some_and(|input| !seen.insert(input));
+            let id = JobId::new(self.job_ids.fetch_add(1, Ordering::Relaxed));
+            let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+            let (reply, answer) = oneshot::channel();
+            let (sender, receiver) = match events {
+                // The caller chose the bound: how far a job may run ahead of its reader.
+                Some(bound) => {
+                    let (sender, receiver) = mpsc::channel(bound.max(1));
+                    (Some(sender), Some(receiver))
+                }
+                None => (None, None),
+            };
+            let span = tracing::debug_span!("job", model = %self.config.model, job = %id);
+            let payload = Payload {
+                job: Arc::new(Job::new(id, request, fingerprint, span, cost.bytes)),
+                waiters: vec![Waiter { ticket: number, reply }],
+                events: sender,
+                join,
+                priority: options.priority,
+            };
+            let arrival = Arrival {
+                job: id,
+                payload,
+                cost,
+                deadline: options.deadline,
+                principal: options.principal.clone(),
+                priority: options.priority,
+                raw,
+            };
+            let desk: Arc<dyn Desk> = Arc::<Self>::clone(self);
+            let ticket = Ticket::new(id, number, answer, options.deadline, desk);
+            Parcel { arrival: Some(arrival), ticket, receiver, twin }
+        });
+        let mut parcels: Vec<_> = parcels.collect();
+        let total = parcels.iter().map(|parcel| parcel.cost().bytes).sum();
+        let inputs = self.governor.try_reserve(Account::Inputs, total);
+        let funded = inputs.is_ok();
+        if let Ok(mut inputs) = inputs {
+            parcels.iter_mut().for_each(|parcel| parcel.fund(&mut inputs));
+        }
+        Delivery { parcels, funded }
     }
 
     /// Accepts one request, waiting for room until its deadline.
@@ -175,11 +188,10 @@ impl<M: Model> Queue<M> {
         }
     }
 
-    pub(super) fn admit(
+    fn admit(
         &self,
         state: &mut State<M>,
-        parcels: &[(Cost, Option<Fingerprint>)],
-        total: Cost,
+        delivery: &mut Delivery<M>,
         options: &JobOptions,
         heed_time: bool,
         now: Instant,
@@ -190,48 +202,104 @@ impl<M: Model> Queue<M> {
         if options.deadline.has_passed(now) {
             return Err(self.deadline_exceeded());
         }
-        if !state.convictions.is_empty() {
-            for (_, fingerprint) in parcels {
-                if let Some(retry_after) =
-                    fingerprint.and_then(|input| state.convictions.remaining(input, now))
-                {
-                    return Err(Error::Convicted { model: self.config.model.clone(), retry_after });
-                }
+        let (mut jobs, mut cost) = (0, Cost::ZERO);
+        for parcel in &delivery.parcels {
+            if let Some(retry_after) = state.sentence(parcel.fingerprint(), now) {
+                return Err(self.convicted(retry_after));
+            }
+            if !parcel.joins(state) {
+                jobs += 1;
+                cost += parcel.cost();
             }
         }
-        let held = Occupancy {
-            jobs: state.outstanding,
-            cost: state.core.cost(),
-            ahead: state.core.ahead_of(options.priority),
-            tokens_per_second: state.rate.per_second().map(|rate| rate * state.workers.max(1) as f64),
-        };
+        let held = state.occupancy(options.priority);
         let allowed = options.deadline.remaining(now).filter(|_| heed_time);
         let mut limits = self.config.limits;
         if !heed_time {
             limits.max_wait = None;
         }
-        let newcomer = Newcomer { jobs: parcels.len(), cost: total, allowed };
+        let newcomer = Newcomer { tickets: delivery.parcels.len(), jobs, cost, allowed };
         admission::admit(&limits, &held, &newcomer).map_err(|refusal| match refusal {
-            Refusal::TooLarge(why) => Error::TooLarge { model: self.config.model.clone(), why },
+            Refusal::TooLarge(why) => self.too_large(why),
             Refusal::Overloaded { why, retry_after } => self.overloaded(why, retry_after),
-        })
+        })?;
+        if !delivery.funded {
+            let inputs = self.governor.try_reserve(Account::Inputs, cost.bytes);
+            let mut inputs = inputs.map_err(|short| self.no_memory(&held, short))?;
+            let newcomers = delivery.parcels.iter_mut().filter(|parcel| !parcel.joins(state));
+            newcomers.for_each(|parcel| parcel.fund(&mut inputs));
+        }
+        Ok(())
+    }
+}
+
+impl<M: Model> State<M> {
+    /// Lets in what was admitted.
+    fn take_in(&mut self, parcels: &mut [Parcel<M>], options: &JobOptions, now: Instant) -> Entry {
+        let mut entry = Entry { joined: 0, raw: false, ready: false, demanded: false };
+        self.counts.accepted += parcels.len() as u64;
+        self.outstanding += parcels.len();
+        for parcel in parcels {
+            let Some(mut arrival) = parcel.arrival.take() else { continue };
+            let key = arrival.payload.join.as_ref();
+            let joined = key.and_then(|key| self.joins.get(key).copied());
+            if let Some(job) = joined.filter(|job| self.core.contains(*job)) {
+                parcel.ticket.rebind(job);
+                self.join(job, std::mem::take(&mut arrival.payload.waiters), options, now);
+                parcel.arrival = Some(arrival);
+                entry.joined += 1;
+                continue;
+            }
+            if let Some(key) = key {
+                self.joins.insert(key.clone(), arrival.job);
+            }
+            entry.raw |= arrival.raw;
+            entry.ready |= !arrival.raw;
+            self.core.insert(arrival, now);
+        }
+        self.last_active = now;
+        entry.demanded = std::mem::take(&mut self.demand_armed);
+        entry
     }
 
-    /// One more caller waits for a job: it becomes as urgent as the most urgent, and lasts until the latest deadline.
-    pub(super) fn join(
-        &self,
-        state: &mut State<M>,
-        job: JobId,
-        waiter: Waiter<M::Output>,
-        options: &JobOptions,
-        now: Instant,
-    ) {
-        if let Some(record) = state.core.get_mut(job) {
-            record.payload.waiters.push(waiter);
+    /// More callers wait for a job: it becomes as urgent as the most urgent, and lasts until the latest deadline.
+    fn join(&mut self, job: JobId, waiters: Vec<Waiter<M::Output>>, options: &JobOptions, now: Instant) {
+        if let Some(record) = self.core.get_mut(job) {
+            record.payload.waiters.extend(waiters);
             record.payload.priority = record.payload.priority.max(options.priority);
             record.deadline = record.deadline.latest(options.deadline);
         }
-        state.core.raise(job, options.priority, now);
-        self.metrics.joined();
+        self.core.raise(job, options.priority, now);
+    }
+}
+
+impl<M: Model> Parcel<M> {
+    fn cost(&self) -> Cost {
+        self.arrival.as_ref().map_or(Cost::ZERO, |arrival| arrival.cost)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.arrival.as_ref()?.payload.job.fingerprint()
+    }
+
+    /// Whether it will join another's job and so costs nothing.
+    fn joins(&self, state: &State<M>) -> bool {
+        let key = self.arrival.as_ref().and_then(|arrival| arrival.payload.join.as_ref());
+        self.twin || key.is_some_and(|key| state.joins.contains_key(key))
+    }
+
+    /// Takes its part of what was reserved for all.
+    fn fund(&mut self, inputs: &mut Reservation) {
+        if let Some(arrival) = &mut self.arrival
+            && let Some(job) = Arc::get_mut(&mut arrival.payload.job)
+        {
+            job.fund(inputs.split(arrival.cost.bytes));
+        }
+    }
+
+    /// It was not let in: the request, back.
+    fn turn_away(self) -> Option<M::Request> {
+        self.ticket.void();
+        Arc::into_inner(self.arrival?.payload.job).map(Job::into_request)
     }
 }

@@ -1,41 +1,37 @@
 //! Leases out and back, and the one end of every job.
 
+use super::super::lease::Held;
 use super::*;
 
 impl<M: Model> Queue<M> {
     /// Leases what fits now. `idle`: the worker holds nothing.
     pub(in crate::request_queue) fn try_lease(&self, room: Room, idle: bool) -> Vec<Leased<M>> {
         let now = Instant::now();
-        let mut replies = Replies::new();
-        let mut gone = Vec::new();
-        let mut state = lock(&self.state);
-        let pull = state.core.lease(room, idle, now);
-        for job in pull.expired {
-            gone.extend(self.end(&mut state, job, Err(self.deadline_exceeded()), &mut replies));
+        let (leased, expired, more, empty) = self.change(|state| {
+            let pull = state.core.lease(room, idle, now);
+            let expired = self.expire(state, pull.expired);
+            let mut leased = Vec::with_capacity(pull.taken.len());
+            leased.extend(pull.taken.into_iter().filter_map(|job| state.hand_out(job, now)));
+            (leased, expired, state.core.has_ready(), state.core.len() == 0)
+        });
+        self.tell(expired, empty);
+        for wait in leased.iter().filter_map(|leased| leased.waited) {
+            self.metrics.waited(wait);
         }
-        let mut leased = Vec::with_capacity(pull.leased.len());
-        for id in pull.leased {
-            if let Some(record) = state.core.get_mut(id) {
-                self.metrics.waited(now.saturating_duration_since(record.accepted));
-                leased.push(Leased {
-                    job: Arc::clone(&record.payload.job),
-                    events: record.payload.events.clone(),
-                    priority: record.payload.priority,
-                    cost: record.cost,
-                    alone: record.alone,
-                });
-            }
-        }
-        let more = state.core.has_ready();
-        let empty = state.core.len() == 0;
-        drop(state);
-        drop(gone);
-        self.answer(replies, empty);
         if more && !leased.is_empty() {
             // Another worker may be idle.
             self.wake_one();
         }
         leased
+    }
+
+    /// Ends jobs whose deadline has passed.
+    pub(super) fn expire(&self, state: &mut State<M>, jobs: Vec<JobId>) -> Vec<Ended<M>> {
+        let ended = jobs.into_iter().filter_map(|job| {
+            let record = state.end(job, Outcome::Expired)?;
+            Some((record, Err(self.deadline_exceeded())))
+        });
+        ended.collect()
     }
 
     /// Resolves when a job may have become ready since it was created. Idle workers and those that hold jobs wait apart:
@@ -49,12 +45,13 @@ impl<M: Model> Queue<M> {
         if jobs.is_empty() {
             return;
         }
-        let mut state = lock(&self.state);
-        for job in jobs {
-            state.core.give_back(*job, alone);
-        }
-        let demanded = std::mem::take(&mut state.demand_armed);
-        drop(state);
+        let now = Instant::now();
+        let demanded = self.change(|state| {
+            for job in jobs {
+                state.core.give_back(*job, alone, now);
+            }
+            std::mem::take(&mut state.demand_armed)
+        });
         self.wake_one();
         if demanded {
             self.demand.notify_one();
@@ -62,14 +59,37 @@ impl<M: Model> Queue<M> {
     }
 
     /// Keeps the items of jobs that have not ended; the others' ids come back.
-    pub(in crate::request_queue) fn retain_live<T>(&self, items: &mut FxHashMap<JobId, T>) -> Vec<JobId> {
+    pub(in crate::request_queue) fn refresh(&self, held: &mut FxHashMap<JobId, Held>) -> Vec<JobId> {
+        let mut gone = Vec::new();
         let state = lock(&self.state);
-        let gone: Vec<JobId> = items.keys().copied().filter(|job| !state.core.contains(*job)).collect();
+        for (job, held) in held.iter_mut() {
+            match state.core.get(*job) {
+                Some(record) => held.priority = record.payload.priority,
+                None => gone.push(*job),
+            }
+        }
         drop(state);
         for job in &gone {
-            items.remove(job);
+            held.remove(job);
         }
         gone
+    }
+
+    /// Resolves once one of these jobs has ended, by its caller's doing or with the whole queue.
+    pub(in crate::request_queue) async fn withdrawn(self: Arc<Self>, held: Vec<JobId>) {
+        if held.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            let withdrawn = self.withdrawn.notified();
+            {
+                let state = lock(&self.state);
+                if !held.iter().all(|job| state.core.contains(*job)) {
+                    return;
+                }
+            }
+            withdrawn.await;
+        }
     }
 
     /// Ends jobs: each waiting caller of each gets its answer. Jobs that have ended already are passed over.
@@ -79,64 +99,49 @@ impl<M: Model> Queue<M> {
         ends: Vec<(JobId, Result<M::Output, Error>)>,
         step: Option<(Tokens, Duration)>,
     ) {
-        let mut replies = Replies::new();
-        let mut gone = Vec::new();
-        let mut state = lock(&self.state);
-        for (job, end) in ends {
-            gone.extend(self.end(&mut state, job, end, &mut replies));
-        }
-        if let Some((tokens, elapsed)) = step {
-            state.rate.record(tokens, elapsed);
-        }
-        state.last_active = Instant::now();
-        let empty = state.core.len() == 0;
-        drop(state);
-        drop(gone);
-        self.answer(replies, empty);
+        let now = Instant::now();
+        let mut ended = Vec::with_capacity(ends.len());
+        let mut late = Vec::new();
+        let empty = self.change(|state| {
+            for (job, end) in ends {
+                match state.end(job, Outcome::of(&end)) {
+                    Some(record) => ended.push((record, end)),
+                    // Dropped outside of the lock, as it may be large.
+                    None => late.push(end),
+                }
+            }
+            if let Some((tokens, elapsed)) = step {
+                state.rate.record(tokens, elapsed);
+            }
+            state.last_active = now;
+            state.core.len() == 0
+        });
+        self.tell(ended, empty);
     }
 
-    /// Ends one job under the lock; what must be dropped outside of it comes back.
-    pub(super) fn end(
-        &self,
-        state: &mut State<M>,
-        job: JobId,
-        end: Result<M::Output, Error>,
-        replies: &mut Replies<M::Output>,
-    ) -> Option<Record<Payload<M>>> {
-        let mut record = state.core.remove(job)?;
-        let payload = &mut record.payload;
-        payload.job.abandon();
-        if let Some(key) = payload.join.take()
-            && state.joins.get(&key) == Some(&job)
-        {
-            state.joins.remove(&key);
-        }
-        let waiters = std::mem::take(&mut payload.waiters);
-        let count = waiters.len() as u64;
-        state.outstanding -= waiters.len();
-        match &end {
-            Ok(_) => state.counts.completed += count,
-            Err(Error::DeadlineExceeded { .. }) => state.counts.expired += count,
-            Err(Error::Cancelled) => state.counts.cancelled += count,
-            Err(_) => state.counts.failed += count,
-        }
-        self.metrics.ended(&end, count);
-        let mut waiters = waiters.into_iter().peekable();
-        let mut end = Some(end);
-        while let Some(waiter) = waiters.next() {
-            let answer = if waiters.peek().is_some() { end.clone() } else { end.take() };
-            replies.push((waiter.reply, answer.unwrap_or(Err(Error::Lost))));
-        }
-        Some(record)
-    }
-
-    /// Answers those whose jobs have ended, outside of the lock, and wakes who waited for that.
-    fn answer(&self, replies: Replies<M::Output>, empty: bool) {
-        if replies.is_empty() {
+    /// Tells those whose jobs have ended, and who waited for that.
+    pub(super) fn tell(&self, ended: Vec<Ended<M>>, empty: bool) {
+        if ended.is_empty() {
             return;
         }
-        send(replies);
+        self.answer(ended);
         self.vacated(empty);
+    }
+
+    fn answer(&self, ended: Vec<Ended<M>>) {
+        for (record, end) in ended {
+            let waiters = record.payload.waiters;
+            self.metrics.ended(Outcome::of(&end), waiters.len() as u64);
+            let mut waiters = waiters.into_iter();
+            let last = waiters.next_back();
+            // A send fails only where the ticket was dropped a moment ago; its job has ended all the same.
+            for waiter in waiters {
+                let _ = waiter.reply.send(end.clone());
+            }
+            if let Some(waiter) = last {
+                let _ = waiter.reply.send(end);
+            }
+        }
     }
 
     /// There is room for one more, and maybe nothing left at all.
@@ -149,49 +154,82 @@ impl<M: Model> Queue<M> {
 
     /// Ends every job with this error.
     pub(crate) fn fail_all(&self, error: &Error) {
-        let mut replies = Replies::new();
-        let mut gone = Vec::new();
-        let mut state = lock(&self.state);
-        for job in state.core.jobs() {
-            gone.extend(self.end(&mut state, job, Err(error.clone()), &mut replies));
-        }
-        drop(state);
-        drop(gone);
-        send(replies);
+        self.fail(Core::jobs, error);
+    }
+
+    /// Ends every job that no worker holds with this error.
+    pub(crate) fn fail_waiting(&self, error: &Error) {
+        self.fail(Core::waiting, error);
+    }
+
+    fn fail(&self, which: impl Fn(&Core<Payload<M>>) -> Vec<JobId>, error: &Error) {
+        let outcome = Outcome::of::<()>(&Err(error.clone()));
+        let ended = self.change(|state| {
+            let jobs = which(&state.core).into_iter();
+            jobs.filter_map(|job| Some((state.end(job, outcome)?, Err(error.clone())))).collect()
+        });
+        self.answer(ended);
+        self.withdrawn.notify_waiters();
         self.room.notify_waiters();
         self.empty.notify_waiters();
     }
 }
 
-/// A send fails only where the ticket was dropped a moment ago; its job has ended all the same.
-fn send<T>(replies: Replies<T>) {
-    for (reply, end) in replies {
-        let _ = reply.send(end);
+impl<M: Model> State<M> {
+    /// A leased job as its worker receives it.
+    fn hand_out(&mut self, job: JobId, now: Instant) -> Option<Leased<M>> {
+        let record = self.core.get_mut(job)?;
+        let first = !std::mem::replace(&mut record.timed, true);
+        Some(Leased {
+            job: Arc::clone(&record.payload.job),
+            events: record.payload.events.clone(),
+            priority: record.payload.priority,
+            cost: record.cost,
+            alone: record.alone,
+            waited: first.then(|| now.saturating_duration_since(record.accepted)),
+        })
+    }
+
+    /// Ends one job, wherever it is. `None` if it has ended already.
+    fn end(&mut self, job: JobId, outcome: Outcome) -> Option<Record<Payload<M>>> {
+        let mut record = self.core.remove(job)?;
+        let payload = &mut record.payload;
+        payload.job.end(outcome);
+        if let Some(key) = payload.join.take()
+            && self.joins.get(&key) == Some(&job)
+        {
+            self.joins.remove(&key);
+        }
+        self.book(outcome, payload.waiters.len());
+        Some(record)
+    }
+
+    /// So many tickets have ended: the one place where that is counted.
+    fn book(&mut self, outcome: Outcome, tickets: usize) {
+        self.outstanding -= tickets;
+        self.counts.tally(outcome, tickets);
     }
 }
 
 impl<M: Model> Desk for Queue<M> {
     fn withdraw(&self, job: JobId, ticket: u64, expired: bool) -> Option<Error> {
-        let mut state = lock(&self.state);
-        let record = state.core.get_mut(job)?;
-        let waiters = &mut record.payload.waiters;
-        let position = waiters.iter().position(|waiter| waiter.ticket == ticket)?;
-        let waiter = waiters.swap_remove(position);
-        let last = waiters.is_empty();
-        state.outstanding -= 1;
-        let end = if expired { self.deadline_exceeded() } else { Error::Cancelled };
-        if expired {
-            state.counts.expired += 1;
-        } else {
-            state.counts.cancelled += 1;
+        let outcome = if expired { Outcome::Expired } else { Outcome::Cancelled };
+        let (waiter, record, empty) = self.change(|state| {
+            let record = state.core.get_mut(job)?;
+            let waiters = &mut record.payload.waiters;
+            let position = waiters.iter().position(|waiter| waiter.ticket == ticket)?;
+            let waiter = waiters.swap_remove(position);
+            let last = waiters.is_empty();
+            state.book(outcome, 1);
+            let record = if last { state.end(job, outcome) } else { None };
+            Some((waiter, record, state.core.len() == 0))
+        })?;
+        self.metrics.ended(outcome, 1);
+        if record.as_ref().is_some_and(Record::is_leased) {
+            self.withdrawn.notify_waiters();
         }
-        self.metrics.ended::<()>(&Err(end.clone()), 1);
-        let record =
-            if last { self.end(&mut state, job, Err(end.clone()), &mut Replies::new()) } else { None };
-        let empty = state.core.len() == 0;
-        drop(state);
         drop((waiter, record));
         self.vacated(empty);
-        Some(end)
+        Some(if expired { self.deadline_exceeded() } else { Error::Cancelled })
     }
 }

@@ -20,18 +20,22 @@ impl<M: Model> Queue<M> {
     }
 
     pub(super) fn try_pull_raw(self: &Arc<Self>, jobs: usize, bytes: Bytes) -> Preparing<M> {
-        let mut state = lock(&self.state);
-        let ids = state.core.pull_raw(jobs, bytes, Instant::now());
-        let mut priority = Priority::Low;
-        let mut taken = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(record) = state.core.get_mut(id) {
-                priority = priority.max(record.payload.priority);
-                taken.push(Arc::clone(&record.payload.job));
+        let now = Instant::now();
+        let (jobs, priority, expired, empty) = self.change(|state| {
+            let pull = state.core.pull_raw(jobs, bytes, now);
+            let expired = self.expire(state, pull.expired);
+            let mut priority = Priority::Low;
+            let mut jobs = Vec::with_capacity(pull.taken.len());
+            for id in pull.taken {
+                if let Some(record) = state.core.get(id) {
+                    priority = priority.max(record.payload.priority);
+                    jobs.push(Arc::clone(&record.payload.job));
+                }
             }
-        }
-        drop(state);
-        Preparing { queue: Arc::clone(self), jobs: taken, priority }
+            (jobs, priority, expired, state.core.len() == 0)
+        });
+        self.tell(expired, empty);
+        Preparing { queue: Arc::clone(self), jobs, priority }
     }
 }
 
@@ -45,22 +49,32 @@ pub(crate) struct Preparing<M: Model> {
 impl<M: Model> Preparing<M> {
     /// Reports what became of each job; those refused end here.
     pub(crate) fn report(mut self, outcomes: Vec<(JobId, Result<Cost, Error>)>) {
-        let mut ready = 0;
-        let mut failed = Vec::new();
         let queue = Arc::clone(&self.queue);
-        let mut state = lock(&queue.state);
-        for (job, outcome) in outcomes {
-            self.jobs.retain(|held| held.id() != job);
-            match outcome {
-                Ok(cost) => ready += usize::from(state.core.prepared(job, cost)),
-                Err(error) => failed.push((job, Err(error))),
+        let reported = outcomes.into_iter().filter_map(|(id, outcome)| {
+            let at = self.jobs.iter().position(|job| job.id() == id)?;
+            Some((self.jobs.swap_remove(at), outcome))
+        });
+        let reported: Vec<_> = reported.collect();
+        let now = Instant::now();
+        let mut convicted = Vec::new();
+        let ready = queue.change(|state| {
+            let mut ready = false;
+            for (job, outcome) in &reported {
+                let Ok(cost) = outcome else { continue };
+                // Some inputs are known for what they are only now.
+                match state.sentence(job.fingerprint(), now) {
+                    None => ready |= state.core.prepared(job.id(), *cost),
+                    Some(retry_after) => convicted.push((job.id(), Err(queue.convicted(retry_after)))),
+                }
             }
-        }
-        drop(state);
+            ready
+        });
+        let failed = reported.into_iter().filter_map(|(job, outcome)| Some((job.id(), Err(outcome.err()?))));
+        let failed: Vec<_> = failed.chain(convicted).collect();
         if !failed.is_empty() {
             queue.settle(failed, None);
         }
-        if ready > 0 {
+        if ready {
             queue.wake_one();
         }
     }
@@ -71,11 +85,11 @@ impl<M: Model> Drop for Preparing<M> {
         if self.jobs.is_empty() {
             return;
         }
-        let mut state = lock(&self.queue.state);
-        for job in &self.jobs {
-            state.core.unprepared(job.id());
-        }
-        drop(state);
+        self.queue.change(|state| {
+            for job in &self.jobs {
+                state.core.unprepared(job.id());
+            }
+        });
         self.queue.raw.notify_one();
     }
 }

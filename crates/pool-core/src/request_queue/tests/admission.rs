@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::error::Overload;
+use crate::error::{Excess, Overload};
 use crate::request_queue::QueueLimits;
-use crate::request_queue::admission::{Newcomer, Occupancy, Rate, Refusal, admit};
+use crate::request_queue::admission::{Newcomer, Occupancy, Rate, Refusal, admit, memory_retry};
 use crate::types::{Bytes, Cost, Tokens};
 
 fn limits() -> QueueLimits {
@@ -15,14 +15,14 @@ const EMPTY: Occupancy =
     Occupancy { jobs: 0, cost: Cost::ZERO, ahead: Tokens::ZERO, tokens_per_second: None };
 
 fn one(tokens: u64) -> Newcomer {
-    Newcomer { jobs: 1, cost: Cost::new(tokens, tokens), allowed: None }
+    Newcomer { tickets: 1, jobs: 1, cost: Cost::new(tokens, tokens), allowed: None }
 }
 
 proptest! {
     #[test]
     fn what_is_admitted_keeps_every_limit(
         jobs in 0..12_usize, tokens in 0..1200_u64, bytes in 0..5000_u64,
-        new_jobs in 1..12_usize, new_tokens in 0..1200_u64, new_bytes in 0..5000_u64,
+        tickets in 1..12_usize, new_tokens in 0..1200_u64, new_bytes in 0..5000_u64, joined in 0..12_usize,
         rate in proptest::option::of(1.0..500.0_f64),
         allowed in proptest::option::of(0..60_u64),
     ) {
@@ -31,19 +31,24 @@ proptest! {
             jobs, cost: Cost::new(tokens, bytes), ahead: Tokens(tokens), tokens_per_second: rate,
         };
         let allowed = allowed.map(Duration::from_secs);
-        let new = Newcomer { jobs: new_jobs, cost: Cost::new(new_tokens, new_bytes), allowed };
-        let fits = jobs + new_jobs <= limits.jobs && (held.cost + new.cost).fits(&limits.cost);
+        let added = tickets.saturating_sub(joined);
+        let cost = if added > 0 { Cost::new(new_tokens, new_bytes) } else { Cost::ZERO };
+        let new = Newcomer { tickets, jobs: added, cost, allowed };
+        let fits = jobs + tickets <= limits.jobs && (held.cost + cost).fits(&limits.cost);
+        let in_time = allowed.unwrap_or(Duration::MAX).min(Duration::from_secs(30)).as_secs_f64();
         match admit(&limits, &held, &new) {
             Ok(()) => {
                 prop_assert!(fits);
-                if let Some(rate) = rate.filter(|_| tokens > 0) {
-                    prop_assert!(tokens as f64 / rate <= 30.0 + 1e-6);
-                    if let Some(allowed) = allowed {
-                        prop_assert!((tokens + new_tokens) as f64 / rate <= allowed.as_secs_f64() + 1e-6);
-                    }
+                if let Some(rate) = rate {
+                    let done = (tokens + cost.tokens.get()) as f64 / rate;
+                    let at_once = tokens == 0 && added == 1;
+                    prop_assert!(added == 0 || at_once || done <= in_time + 1e-6, "the last is done in time");
                 }
             }
-            Err(Refusal::TooLarge(_)) => prop_assert!(new_jobs > limits.jobs || !new.cost.fits(&limits.cost)),
+            Err(Refusal::TooLarge(Excess::Time { expected, .. })) => {
+                prop_assert!(added > 1 && fits && expected.as_secs_f64() > in_time - 1e-6);
+            }
+            Err(Refusal::TooLarge(_)) => prop_assert!(tickets > limits.jobs || !cost.fits(&limits.cost)),
             Err(Refusal::Overloaded { why, retry_after }) => {
                 prop_assert!(retry_after >= Duration::from_millis(100) && retry_after <= Duration::from_secs(600));
                 match why {
@@ -57,6 +62,43 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_list_is_as_late_as_its_last_item() {
+    let held = Occupancy { tokens_per_second: Some(10.0), ..EMPTY };
+    let list = Newcomer { tickets: 5, jobs: 5, cost: Cost::new(301, 0), allowed: None };
+    let (expected, allowed) = (Duration::from_millis(30_100), Duration::from_secs(30));
+    let never = Err(Refusal::TooLarge(Excess::Time { expected, allowed }));
+    assert_eq!(admit(&limits(), &held, &list), never, "it would not be done in time even by itself");
+    let shorter = Newcomer { cost: Cost::new(300, 0), ..list };
+    assert_eq!(admit(&limits(), &held, &shorter), Ok(()));
+    let busy = Occupancy { jobs: 1, cost: Cost::new(10, 0), ahead: Tokens(10), ..held };
+    let later = admit(&limits(), &busy, &shorter);
+    assert!(
+        matches!(later, Err(Refusal::Overloaded { retry_after, .. }) if retry_after == Duration::from_secs(1))
+    );
+    let off = QueueLimits { max_wait: None, ..limits() };
+    assert_eq!(admit(&off, &busy, &list), Ok(()), "without a limit any wait is accepted");
+}
+
+#[test]
+fn who_only_joins_is_not_told_to_wait() {
+    let held =
+        Occupancy { jobs: 1, cost: Cost::new(1000, 4000), ahead: Tokens(1000), tokens_per_second: Some(1.0) };
+    let joins = Newcomer { tickets: 1, jobs: 0, cost: Cost::ZERO, allowed: Some(Duration::from_secs(1)) };
+    assert_eq!(admit(&limits(), &held, &joins), Ok(()));
+}
+
+#[test]
+fn memory_is_there_again_when_what_holds_it_has_been_computed() {
+    let held =
+        Occupancy { jobs: 2, cost: Cost::new(600, 1000), ahead: Tokens(600), tokens_per_second: Some(10.0) };
+    assert_eq!(memory_retry(&held, Bytes(250)), Duration::from_secs(15), "a quarter of it");
+    assert_eq!(memory_retry(&held, Bytes(9000)), Duration::from_secs(60), "all of it");
+    let unmeasured = Occupancy { tokens_per_second: None, ..held };
+    assert_eq!(memory_retry(&unmeasured, Bytes(250)), Duration::from_secs(1));
+    assert_eq!(memory_retry(&EMPTY, Bytes(250)), Duration::from_secs(1), "others hold it");
 }
 
 #[test]
@@ -78,18 +120,18 @@ fn the_time_to_retry_follows_the_measured_rate() {
     let held =
         Occupancy { jobs: 2, cost: Cost::new(600, 0), ahead: Tokens(600), tokens_per_second: Some(10.0) };
     let refusal = admit(&limits(), &held, &one(10));
-    let expected = Duration::from_secs(60);
+    let expected = Duration::from_secs(61);
     let allowed = Duration::from_secs(30);
-    let retry_after = Duration::from_secs(30);
+    let retry_after = Duration::from_secs(31);
     assert_eq!(refusal, Err(Refusal::Overloaded { why: Overload::Wait { expected, allowed }, retry_after }));
 }
 
 #[test]
 fn what_never_fits_is_told_so() {
     assert!(matches!(admit(&limits(), &EMPTY, &one(1001)), Err(Refusal::TooLarge(_))));
-    let list = Newcomer { jobs: 11, cost: Cost::ZERO, allowed: None };
+    let list = Newcomer { tickets: 11, jobs: 11, cost: Cost::ZERO, allowed: None };
     assert!(matches!(admit(&limits(), &EMPTY, &list), Err(Refusal::TooLarge(_))));
-    let bytes = Newcomer { jobs: 1, cost: Cost { tokens: Tokens(1), bytes: Bytes(4001) }, allowed: None };
+    let bytes = Newcomer { cost: Cost { tokens: Tokens(1), bytes: Bytes(4001) }, ..one(1) };
     assert!(matches!(admit(&limits(), &EMPTY, &bytes), Err(Refusal::TooLarge(_))));
 }
 

@@ -109,31 +109,31 @@ impl Bench {
     fn lease(&mut self, room: Room, idle: bool) -> Pull {
         let pull = self.core.lease(room, idle, self.now);
         let mut tokens = Tokens::ZERO;
-        for (position, job) in pull.leased.iter().enumerate() {
+        for (position, job) in pull.taken.iter().enumerate() {
             let known = self.known.get_mut(job).expect("a leased job is known");
             assert_eq!(known.stage, Stage::Ready, "only ready jobs are leased");
             assert!(!known.deadline.has_passed(self.now), "no expired job is leased");
             if known.alone {
                 assert!(
-                    idle && pull.leased.len() == 1,
+                    idle && pull.taken.len() == 1,
                     "a job to be run alone is leased alone, by an idle worker"
                 );
             }
             known.stage = Stage::Leased;
             tokens += known.cost.tokens;
-            let head_alone = position == 0 && pull.leased.len() == 1 && idle;
+            let head_alone = position == 0 && pull.taken.len() == 1 && idle;
             assert!(
                 tokens <= room.tokens || head_alone,
                 "the room is kept, but for a head that is too large for any"
             );
         }
-        assert!(pull.leased.len() <= room.jobs, "the room is kept");
+        assert!(pull.taken.len() <= room.jobs, "the room is kept");
         for job in &pull.expired {
             let known = &self.known[job];
             assert!(known.deadline.has_passed(self.now), "only expired jobs are passed over");
             assert_eq!(known.stage, Stage::Ready);
         }
-        if pull.leased.is_empty() && idle && room.jobs > 0 {
+        if pull.taken.is_empty() && idle && room.jobs > 0 {
             let left =
                 self.known.values().any(|k| k.stage == Stage::Ready && !k.deadline.has_passed(self.now));
             assert!(!left, "an idle worker gets the head if there is one");
@@ -150,15 +150,21 @@ impl Bench {
                 self.insert(Priority::ALL[class], &principal.to_string(), cost, raw, deadline);
             }
             Op::PullRaw { jobs, bytes } => {
-                let taken = self.core.pull_raw(jobs, Bytes(bytes), self.now);
+                let Pull { taken, expired } = self.core.pull_raw(jobs, Bytes(bytes), self.now);
                 assert!(taken.len() <= jobs);
                 let sum: Bytes = taken.iter().map(|job| self.known[job].cost.bytes).sum();
                 assert!(taken.len() <= 1 || sum <= Bytes(bytes));
-                let any_raw = self.known.values().any(|known| known.stage == Stage::Raw);
-                assert_eq!(taken.is_empty(), !any_raw, "one at least is taken if there is one");
+                let raw = |known: &&Known| known.stage == Stage::Raw;
+                for job in expired {
+                    let known = &self.known[&job];
+                    assert!(raw(&known) && known.deadline.has_passed(self.now));
+                }
+                let any = self.known.values().filter(raw).any(|known| !known.deadline.has_passed(self.now));
+                assert_eq!(taken.is_empty(), !any, "one at least is taken if there is one");
                 for job in taken {
                     let known = self.known.get_mut(&job).expect("known");
                     assert_eq!(known.stage, Stage::Raw);
+                    assert!(!known.deadline.has_passed(self.now), "nothing is prepared for nobody");
                     known.stage = Stage::Preparing;
                 }
             }
@@ -183,7 +189,7 @@ impl Bench {
             }
             Op::GiveBack { pick, alone } => {
                 if let Some(job) = self.pick(Some(Stage::Leased), pick) {
-                    self.core.give_back(job, alone);
+                    self.core.give_back(job, alone, self.now);
                     let known = self.known.get_mut(&job).expect("known");
                     known.stage = Stage::Ready;
                     known.alone |= alone;
@@ -228,7 +234,7 @@ impl Bench {
                 self.core.remove(job);
                 self.known.remove(&job);
             }
-            let Some(job) = pull.leased.first().copied() else {
+            let Some(job) = pull.taken.first().copied() else {
                 break;
             };
             self.core.remove(job);
@@ -258,14 +264,20 @@ proptest! {
                     bench.known.get_mut(&job).expect("known").stage = Stage::Raw;
                 }
                 Stage::Leased => {
-                    bench.core.give_back(job, false);
+                    bench.core.give_back(job, false, bench.now);
                     bench.known.get_mut(&job).expect("known").stage = Stage::Ready;
                 }
                 Stage::Ready => {}
             }
         }
+        let mut before = bench.known.len();
         loop {
-            let taken = bench.core.pull_raw(10, Bytes::MAX, bench.now);
+            let Pull { taken, expired } = bench.core.pull_raw(10, Bytes::MAX, bench.now);
+            for job in expired {
+                prop_assert!(bench.core.remove(job).is_some());
+                bench.known.remove(&job);
+                before -= 1;
+            }
             if taken.is_empty() {
                 break;
             }
@@ -275,7 +287,6 @@ proptest! {
                 prop_assert!(bench.core.prepared(job, known.cost));
             }
         }
-        let before = bench.known.len();
         let expired = bench.known.values().filter(|known| known.deadline.has_passed(bench.now)).count();
         let order = bench.drain();
         prop_assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), order.len());
@@ -336,6 +347,65 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What left unserved changes nothing for what stayed, and what was estimated wrongly does not reorder a principal's own.
+    #[test]
+    fn jobs_that_left_might_as_well_not_have_come(
+        jobs in prop::collection::vec((0..3_u8, 1..300_u64, any::<bool>()), 1..60),
+    ) {
+        let (mut with, mut without) = (Bench::new(), Bench::new());
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        let mut leaves = Vec::new();
+        for (number, (principal, tokens, stays)) in jobs.into_iter().enumerate() {
+            let name = principal.to_string();
+            let insert =
+                |bench: &mut Bench| bench.insert(Priority::Normal, &name, Cost::new(tokens, 0), false, Deadline::NONE);
+            let job = insert(&mut with);
+            if stays {
+                here.insert(job, number);
+                there.insert(insert(&mut without), number);
+            } else {
+                leaves.push(job);
+            }
+        }
+        for job in leaves {
+            with.apply(Op::Remove { pick: with.known.keys().position(|known| *known == job).expect("known") });
+        }
+        with.check_books();
+        let one: Vec<_> = with.drain().iter().map(|job| here[job]).collect();
+        let other: Vec<_> = without.drain().iter().map(|job| there[job]).collect();
+        prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn a_principals_jobs_keep_their_order_whatever_they_turn_out_to_cost(
+        jobs in prop::collection::vec((1..300_u64, 1..300_u64), 1..40),
+    ) {
+        let mut bench = Bench::new();
+        let mut order = Vec::new();
+        for (estimate, real) in jobs {
+            order.push(bench.insert(Priority::Normal, "one", Cost::new(estimate, 0), true, Deadline::NONE));
+            bench.insert(Priority::Normal, "other", Cost::new(100, 0), false, Deadline::NONE);
+            bench.apply(Op::PullRaw { jobs: 1, bytes: 0 });
+            bench.apply(Op::Prepared { pick: 0, tokens: real });
+        }
+        let drained: Vec<_> = bench.drain().into_iter().filter(|job| order.contains(job)).collect();
+        prop_assert_eq!(drained, order);
+    }
+}
+
+#[test]
+fn a_job_that_was_raised_while_it_was_leased_comes_back_so() {
+    let mut bench = Bench::new();
+    let low = bench.insert(Priority::Low, "a", Cost::new(10, 0), false, Deadline::NONE);
+    assert_eq!(bench.lease(Room::jobs(1), true).taken, [low]);
+    let normal = bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
+    bench.core.raise(low, Priority::High, bench.now);
+    bench.apply(Op::GiveBack { pick: 0, alone: false });
+    bench.check_books();
+    assert_eq!(bench.drain(), [low, normal]);
+}
+
 #[test]
 fn a_low_job_is_served_though_urgent_ones_keep_coming() {
     let mut bench = Bench::new();
@@ -344,7 +414,7 @@ fn a_low_job_is_served_though_urgent_ones_keep_coming() {
         bench.insert(Priority::Critical, "urgent", Cost::new(100, 0), false, Deadline::NONE);
         bench.insert(Priority::Critical, "urgent", Cost::new(100, 0), false, Deadline::NONE);
         let pull = bench.lease(Room::jobs(1), true);
-        if pull.leased == [low] {
+        if pull.taken == [low] {
             assert!(second >= 30, "it rises a class each 10 s, not sooner: served after {second} s");
             return;
         }
@@ -359,8 +429,8 @@ fn a_head_that_does_not_fit_is_not_passed_by() {
     let large = bench.insert(Priority::Normal, "a", Cost::new(500, 0), false, Deadline::NONE);
     bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
     let room = Room::new(8, Tokens(100));
-    assert_eq!(bench.lease(room, false).leased, []);
-    assert_eq!(bench.lease(room, true).leased, [large], "but an idle worker takes it, and nothing with it");
+    assert_eq!(bench.lease(room, false).taken, []);
+    assert_eq!(bench.lease(room, true).taken, [large], "but an idle worker takes it, and nothing with it");
 }
 
 #[test]
@@ -368,14 +438,14 @@ fn a_retried_job_runs_alone_and_keeps_its_place() {
     let mut bench = Bench::new();
     let first = bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
     let second = bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
-    assert_eq!(bench.lease(Room::jobs(8), true).leased, [first, second]);
+    assert_eq!(bench.lease(Room::jobs(8), true).taken, [first, second]);
     for job in [second, first] {
         bench.apply(Op::Wait { millis: 1 });
-        bench.core.give_back(job, true);
+        bench.core.give_back(job, true, bench.now);
         let known = bench.known.get_mut(&job).expect("known");
         (known.stage, known.alone) = (Stage::Ready, true);
     }
     let third = bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
-    assert_eq!(bench.lease(Room::jobs(8), false).leased, [], "a busy worker does not get it");
+    assert_eq!(bench.lease(Room::jobs(8), false).taken, [], "a busy worker does not get it");
     assert_eq!(bench.drain(), [first, second, third]);
 }

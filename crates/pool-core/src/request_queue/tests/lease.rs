@@ -1,15 +1,16 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::memory_governor::Governor;
 use crate::model::{LoadError, Loader, Model, ModelError, Prepared, Room, Step, StepError};
 use crate::request_queue::{Accepted, JobOptions, Lease, Queue, QueueConfig, QueueLimits};
-use crate::types::{Bytes, Cost, ModelId};
+use crate::types::{Bytes, Cost, Fingerprint, ModelId, Priority};
 
 /// A model that is never stepped here.
 #[derive(Debug)]
-struct Still;
+pub(super) struct Still;
 
 impl Model for Still {
     type Request = u32;
@@ -19,6 +20,10 @@ impl Model for Still {
 
     fn estimate(_: &u32) -> Cost {
         Cost::new(1, 1)
+    }
+
+    fn fingerprint(request: &u32) -> Option<Fingerprint> {
+        Some(Fingerprint::of(request))
     }
 
     fn room(&self) -> Room {
@@ -44,7 +49,7 @@ impl Loader for StillLoader {
     }
 }
 
-fn queue() -> Arc<Queue<Still>> {
+pub(super) fn queue() -> Arc<Queue<Still>> {
     let config = QueueConfig {
         model: ModelId::new("still"),
         limits: QueueLimits::default(),
@@ -54,11 +59,11 @@ fn queue() -> Arc<Queue<Still>> {
     Queue::new(config, Arc::new(StillLoader), Governor::new(Bytes(1000)), Arc::new(AtomicU64::new(1)))
 }
 
-fn submit(queue: &Arc<Queue<Still>>, id: u32) -> Accepted<Still> {
+pub(super) fn submit(queue: &Arc<Queue<Still>>, id: u32) -> Accepted<Still> {
     queue.try_submit(vec![id], &JobOptions::default(), None, true).unwrap().pop().unwrap()
 }
 
-fn requests(lease: &mut Lease<Still>) -> Vec<u32> {
+pub(super) fn requests(lease: &mut Lease<Still>) -> Vec<u32> {
     lease.try_pull(Room::jobs(8)).iter().map(|leased| *leased.job.request()).collect()
 }
 
@@ -104,4 +109,47 @@ async fn a_job_cancelled_while_leased_is_pruned_and_cannot_be_settled() {
     let counts = queue.stats().counts;
     assert_eq!((counts.completed, counts.cancelled), (0, 1), "its first end is its only one");
     assert_eq!(lease.prune(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_leased_job_makes_it_more_urgent_now_and_if_it_comes_back() {
+    let queue = queue();
+    let submit = |id, priority| {
+        let options = JobOptions::default().priority(priority);
+        queue.try_submit(vec![id], &options, None, true).unwrap().pop().unwrap()
+    };
+    let _low = submit(1, Priority::Low);
+    let mut lease = Lease::new(Arc::clone(&queue));
+    assert_eq!(requests(&mut lease), [1]);
+    let _normal = submit(2, Priority::Normal);
+    let _urgent = submit(1, Priority::High);
+    assert_eq!(lease.prune(), []);
+    assert_eq!(lease.priority(), Priority::High, "the next step is claimed for the most urgent waiter");
+    drop(lease);
+    let mut other = Lease::new(Arc::clone(&queue));
+    let next = other.try_pull(Room::jobs(1));
+    assert_eq!(next.iter().map(|leased| *leased.job.request()).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_hears_that_a_job_it_holds_was_withdrawn() {
+    let queue = queue();
+    let (held, waits) = (submit(&queue, 1), submit(&queue, 2));
+    let mut lease = Lease::new(Arc::clone(&queue));
+    assert_eq!(lease.try_pull(Room::jobs(1)).len(), 1);
+    let mut withdrawn = polled(lease.withdrawn());
+    assert!(!withdrawn(), "nothing has happened");
+    drop(waits);
+    assert!(!withdrawn(), "that one is not held");
+    drop(held);
+    assert!(withdrawn());
+    assert!(polled(lease.withdrawn())(), "nor is it missed by whoever asks later");
+    assert_eq!(lease.prune().len(), 1);
+    assert!(!polled(lease.withdrawn())(), "nothing is held");
+}
+
+/// Polls a future each time it is called: whether it is done.
+fn polled(future: impl Future<Output = ()>) -> impl FnMut() -> bool {
+    let mut future = Box::pin(future);
+    move || future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }

@@ -4,5 +4,7 @@ mod admission;
 mod conviction;
 mod core;
 mod cut;
+mod door;
 mod lease;
+mod measures;
 mod order;
