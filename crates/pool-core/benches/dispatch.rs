@@ -1,8 +1,9 @@
 //! What the scheduler itself costs: a model that does nothing, everything on.
 //!
 //! `callers/N`: N tasks, each submitting a job and awaiting its end, on and through the compute lanes of two runtime
-//! threads. Coalescing, deadlines, admission, metrics handles and spans are in place as they are in service; every
-//! request is different. `dispatch`: queue, worker and reply without the hop to a compute thread.
+//! threads. Coalescing, deadlines and admission are in place as they are in service, every metric goes to the recorder
+//! that the server installs, and spans and events to a subscriber at the server's own level, which writes to nowhere;
+//! every request is different. `dispatch`: queue, worker and reply without the hop to a compute thread.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use pool_core::compute::{Compute, Lane, Work};
 use pool_core::{
     Cost, Engine, Fingerprint, Group, GroupConfig, JobOptions, LoadError, Loader, Model, ModelError,
@@ -71,6 +73,41 @@ impl Compute for Here {
     }
 }
 
+/// What the server logs unless told otherwise.
+const LEVELS: &str = "warn,candlepool=info,pool_core=info,text_embedding=info,model_source=info";
+/// Histograms have buckets, as the server's: cheaper than the summaries they would be otherwise.
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 25.0, 60.0,
+];
+const JOBS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// Samples are folded into their buckets this often, as in the server.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Gathers metrics and traces from now on, as the server does.
+fn observe() -> PrometheusHandle {
+    let filter = tracing_subscriber::EnvFilter::builder().parse(LEVELS).unwrap();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::sink).init();
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .unwrap()
+        .set_buckets_for_metric(Matcher::Full(pool_core::metrics::STEP_JOBS.to_owned()), JOBS)
+        .unwrap();
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).unwrap();
+    pool_core::metrics::describe();
+    handle
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 async fn group(compute: Option<Arc<dyn Compute>>) -> Group<Noop> {
@@ -120,7 +157,10 @@ async fn quantiles(group: &Group<Noop>) -> [Duration; 3] {
 }
 
 fn bench(criterion: &mut Criterion) {
+    // Before the engine is built: it binds its handles then.
+    let metrics = observe();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let upkeep = runtime.spawn(upkeep(metrics.clone()));
     let lanes = runtime.block_on(group(None));
     let mut callers = criterion.benchmark_group("callers");
     callers.throughput(Throughput::Elements(1));
@@ -142,6 +182,10 @@ fn bench(criterion: &mut Criterion) {
         bencher.iter_custom(|jobs| single.block_on(run(&here, 1, jobs)));
     });
     dispatch.finish();
+    upkeep.abort();
+    let seen = metrics.render();
+    let completed = format!("{}{{model=\"noop\",outcome=\"completed\"}}", pool_core::metrics::ENDED);
+    assert!(seen.lines().any(|line| line.starts_with(&completed)), "the recorder has counted:\n{seen}");
 }
 
 criterion_group! {

@@ -196,14 +196,19 @@ impl<M: Model> Member for Shared<M> {
     fn candidate(&self) -> Option<Candidate> {
         let status = lock(&self.status);
         let bytes = status.resident;
-        let stays = status.state == GroupState::Resident && !status.told_to_leave;
+        let resident_since = match status.state {
+            GroupState::Resident if !status.told_to_leave => status.resident_since,
+            // It will be, and from then on for its minimum residence at least.
+            GroupState::Loading => Instant::now(),
+            _ => return None,
+        };
         let queue = self.queue.stats();
-        (stays && bytes > Bytes::ZERO).then(|| Candidate {
+        (bytes > Bytes::ZERO).then(|| Candidate {
             id: self.config.model.clone(),
             bytes,
             busy: queue.waiting + queue.leased > 0,
             last_used: self.queue.last_active(),
-            resident_since: status.resident_since,
+            resident_since,
             pinned: self.config.workers.min > 0,
         })
     }

@@ -292,7 +292,7 @@ impl Supervisor {
                     Some(Command::Remove { model, reply, .. }) => self.remove(model, None, reply),
                 },
                 () = &mut end => {
-                    // As each is dropped, whoever still waits for it is answered.
+                    // Each answers, as it is dropped, what it leaves over: only then are the counts final.
                     self.tasks.abort_all();
                     while self.tasks.join_next().await.is_some() {}
                     break;

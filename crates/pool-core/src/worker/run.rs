@@ -179,7 +179,11 @@ impl<L: Loader> Worker<L> {
         }
         let now = Instant::now();
         for job in self.lease.prune() {
-            if self.active.remove(job) {
+            let known = self.active.remove(job);
+            let newcomers = self.newcomers.len();
+            self.newcomers.retain(|newcomer| newcomer.id() != job);
+            // A newcomer the model has never seen, so it is not told that it left.
+            if known && self.newcomers.len() == newcomers {
                 self.left.push(job);
             }
         }
