@@ -58,9 +58,7 @@ enum Verdict {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = crate::python::workspace_root();
-    let catalogue = root.join("xtask/mutants.toml");
-    let text = fs::read_to_string(&catalogue).with_context(|| format!("reading {}", catalogue.display()))?;
-    let catalogue: Catalogue = toml::from_str(&text).context("xtask/mutants.toml is malformed")?;
+    let catalogue = catalogue(&root)?;
     let wanted =
         |mutant: &Mutant| args.names.is_empty() || args.names.iter().any(|name| mutant.name.contains(name));
     let mutants: Vec<_> = catalogue.mutant.into_iter().filter(|mutant| wanted(mutant)).collect();
@@ -84,14 +82,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         let file = tree.join(&mutant.file);
         let original =
             fs::read_to_string(&file).with_context(|| format!("reading {}", mutant.file.display()))?;
-        let found = original.matches(&mutant.find).count();
-        ensure!(
-            found == 1,
-            "mutant {:?}: its text stands {found} times in {}",
-            mutant.name,
-            mutant.file.display()
-        );
-        write(&file, &original.replace(&mutant.find, &mutant.replace))?;
+        write(&file, &mutant.planted_in(&original)?)?;
         let verdict = test(&tree, mutant);
         write(&file, &original)?;
         let noticed = match verdict? {
@@ -110,6 +101,24 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     }
     println!("all {} mutants were noticed", mutants.len());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every mutant there is.
+fn catalogue(root: &Path) -> Result<Catalogue> {
+    let path = root.join("xtask/mutants.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).context("xtask/mutants.toml is malformed")
+}
+
+impl Mutant {
+    /// The file with the defect in it.
+    fn planted_in(&self, original: &str) -> Result<String> {
+        let found = original.matches(&self.find).count();
+        let (name, file) = (&self.name, self.file.display());
+        ensure!(found == 1, "mutant {name:?}: its text stands {found} times in {file}");
+        ensure!(self.find != self.replace, "mutant {name:?} changes nothing");
+        Ok(original.replace(&self.find, &self.replace))
+    }
 }
 
 /// Copies what git tracks, and what it would track; only files that differ, so that little is compiled again.
@@ -203,4 +212,44 @@ fn cargo_test(tree: &Path, arguments: &[&str], name: &str) -> Result<Ran> {
         std::thread::sleep(Duration::from_millis(50));
     };
     Ok(Ran { success, said: fs::read_to_string(&log)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the tests notice them takes a while to see; that each can still be planted is seen here, at once.
+    #[test]
+    fn every_mutant_can_be_planted() {
+        let root = crate::python::workspace_root();
+        let mutants = catalogue(&root).unwrap().mutant;
+        assert!(mutants.len() >= 10, "{} mutants", mutants.len());
+        let mut stale = Vec::new();
+        for (index, mutant) in mutants.iter().enumerate() {
+            let planted = fs::read_to_string(root.join(&mutant.file))
+                .with_context(|| format!("mutant {:?}: reading {}", mutant.name, mutant.file.display()))
+                .and_then(|original| mutant.planted_in(&original));
+            stale.extend(planted.err().map(|error| format!("{error:#}")));
+            if mutants[..index].iter().any(|other| other.name == mutant.name) {
+                stale.push(format!("two mutants are called {:?}", mutant.name));
+            }
+        }
+        assert!(stale.is_empty(), "{}", stale.join("\n"));
+    }
+
+    #[test]
+    fn a_text_that_is_gone_ambiguous_or_unchanged_plants_nothing() {
+        let mutant = |find: &str| Mutant {
+            name: "m".into(),
+            file: "f.rs".into(),
+            find: find.into(),
+            replace: "b".into(),
+            target: Target::Lib,
+            test: "t".into(),
+        };
+        assert_eq!(mutant("a").planted_in("xay").unwrap(), "xby");
+        for (find, original) in [("a", "xy"), ("a", "aya"), ("b", "b")] {
+            assert!(mutant(find).planted_in(original).is_err(), "{find} in {original}");
+        }
+    }
 }
