@@ -159,8 +159,19 @@ fn seconds(value: f64) -> Duration {
 }
 
 /// Tokens a worker computes in a second, as an average that forgets: each step weighs by the time it took.
+///
+/// What a worker can do shows only while work waits for it: a lone short job takes a step of its own, which says how long a
+/// step takes and nothing of how much would have gone into it.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Rate {
+    /// Steps that left work waiting.
+    pressed: Average,
+    /// Every step.
+    any: Average,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Average {
     tokens: f64,
     seconds: f64,
 }
@@ -169,16 +180,30 @@ pub(crate) struct Rate {
 const HALF_LIFE_SECONDS: f64 = 10.0;
 
 impl Rate {
-    /// A worker computed so many tokens in so much time.
-    pub(crate) fn record(&mut self, tokens: Tokens, elapsed: Duration) {
+    /// A worker computed so many tokens in so much time. `pressed`: more waited all the while.
+    pub(crate) fn record(&mut self, tokens: Tokens, elapsed: Duration, pressed: bool) {
+        self.any.record(tokens, elapsed);
+        if pressed {
+            self.pressed.record(tokens, elapsed);
+        }
+    }
+
+    /// Tokens a second; `None` before anything was computed while more waited.
+    pub(crate) fn per_second(&self) -> Option<f64> {
+        let pressed = self.pressed.per_second()?;
+        Some(self.any.per_second().map_or(pressed, |any| any.max(pressed)))
+    }
+}
+
+impl Average {
+    fn record(&mut self, tokens: Tokens, elapsed: Duration) {
         let elapsed = elapsed.as_secs_f64();
         let keep = 0.5_f64.powf(elapsed / HALF_LIFE_SECONDS);
         self.tokens = self.tokens * keep + tokens.get() as f64;
         self.seconds = self.seconds * keep + elapsed;
     }
 
-    /// Tokens a second; `None` before anything was computed.
-    pub(crate) fn per_second(&self) -> Option<f64> {
+    fn per_second(&self) -> Option<f64> {
         (self.tokens > 0.0 && self.seconds > 0.0).then(|| self.tokens / self.seconds)
     }
 }

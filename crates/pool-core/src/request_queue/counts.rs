@@ -93,7 +93,7 @@ pub struct QueueStats {
     pub cost: Cost,
     /// What the waiting ones alone ask to compute.
     pub waiting_tokens: Tokens,
-    /// Tokens one worker computes in a second, measured; `None` before the first measurement.
+    /// Tokens one worker computes in a second, measured while jobs wait; `None` before the first measurement.
     pub tokens_per_second: Option<f64>,
     /// How long the oldest waiting job has waited.
     pub oldest_wait: Duration,

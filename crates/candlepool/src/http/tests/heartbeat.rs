@@ -173,7 +173,7 @@ fn bodies() -> [(String, Vec<u8>, &'static [u16]); 3] {
     [
         request(body(1), "", &[200]),
         request(body(20_000), "", &[400, 413]),
-        request(body(3_000), "x-request-timeout: 1\r\n", &[429, 408]),
+        request(body(3_000), "x-request-timeout: 1\r\n", &[429, 408, 413]),
     ]
 }
 

@@ -111,7 +111,7 @@ impl<M: Model> Queue<M> {
                 }
             }
             if let Some((tokens, elapsed)) = step {
-                state.rate.record(tokens, elapsed);
+                state.rate.record(tokens, elapsed, state.core.has_ready());
             }
             state.last_active = now;
             state.core.len() == 0

@@ -139,14 +139,21 @@ fn what_never_fits_is_told_so() {
 fn the_rate_is_measured_and_follows_change() {
     let mut rate = Rate::default();
     assert_eq!(rate.per_second(), None);
+    rate.record(Tokens(1), Duration::from_secs(1), false);
+    assert_eq!(rate.per_second(), None, "nothing waited: who knows what more it could have done");
     for _ in 0..100 {
-        rate.record(Tokens(100), Duration::from_secs(1));
+        rate.record(Tokens(100), Duration::from_secs(1), true);
     }
     let before = rate.per_second().expect("measured");
     assert!((before - 100.0).abs() < 1e-6, "{before}");
     for _ in 0..60 {
-        rate.record(Tokens(10), Duration::from_secs(1));
+        rate.record(Tokens(10), Duration::from_secs(1), true);
     }
     let after = rate.per_second().expect("measured");
     assert!((10.0..15.0).contains(&after), "{after}");
+    for _ in 0..60 {
+        rate.record(Tokens(20), Duration::from_secs(1), false);
+    }
+    let proven = rate.per_second().expect("measured");
+    assert!((19.0..=20.0).contains(&proven), "it can do what it has done: {proven}");
 }
