@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import (
     BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, BertTokenizer, XLMRobertaConfig,
     XLMRobertaForSequenceClassification, XLMRobertaModel, XLMRobertaTokenizer,
@@ -51,6 +51,8 @@ TEXTS = [
     # Far over them: cut.
     "it was a dog and it was a cat and it was a bird and it was a fish and " * 6,
 ]
+# What a SentencePiece normalizer changes: ligatures, wide letters, runs of spaces, spaces at the end, other whitespace.
+ROBERTA_TEXTS = TEXTS + ["the \ufb01sh", "\uff34he   lazy  dog  ", "the fox\nand\tthe dog", "\u3000 ", "<mask> the <s>cat"]
 PAIRS = [
     ["quick fox", "the quick brown fox jumps"],
     ["bread market", "a mountain in winter"],
@@ -170,6 +172,12 @@ class Fixtures:
         if normalize:
             modules.append(Normalize())
         return self.save(name, SentenceTransformer(modules=modules, device="cpu", **options))
+
+    def sentence_transformer_of(self, name: str, model, tok) -> Path:
+        """A model that is not BERT, mean pooling and Normalize."""
+        modules = [Transformer(str(self.raw(name, model, tok)), model_kwargs={"dtype": torch.float32}),
+                   Pooling(HIDDEN, pooling_mode="mean"), Normalize()]
+        return self.save(name, SentenceTransformer(modules=modules, device="cpu"))
 
 
 def edit_json(path: Path, **changes) -> None:
@@ -339,16 +347,43 @@ def roberta(fx: Fixtures) -> None:
     settings = XLMRobertaConfig(**(config().to_dict() | {
         "model_type": "xlm-roberta", "vocab_size": len(tok), "max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1,
         "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "layer_norm_eps": 1e-5}))
-    bert = randomised(XLMRobertaModel(settings), 90)
-    modules = [Transformer(str(fx.raw("xlm-roberta", bert, tok)), model_kwargs={"dtype": torch.float32}),
-               Pooling(HIDDEN, pooling_mode="mean"), Normalize()]
-    fx.save("xlm-roberta", SentenceTransformer(modules=modules, device="cpu"))
+    fx.sentence_transformer_of("xlm-roberta", randomised(XLMRobertaModel(settings), 90), tok)
     fx.embed("xlm-roberta", "xlm-roberta", "XLM-RoBERTa with a unigram tokenizer")
+    legacy = fx.sentence_transformer_of("xlm-roberta-legacy", randomised(XLMRobertaModel(settings), 92), tok)
+    legacy_spelling(legacy, POSITIONS - 8, "mean_tokens")
+    legacy_roberta(legacy)
+    fx.embed("xlm-roberta-legacy", "xlm-roberta-legacy",
+             "XLM-RoBERTa as transformers 4 saves it: the tokenizer.json of a converted SentencePiece model, max_seq_length 40",
+             texts=ROBERTA_TEXTS)
     settings.num_labels = 1
     head = randomised(XLMRobertaForSequenceClassification(settings), 91)
     fx.save("rerank-xlm-roberta", CrossEncoder(str(fx.raw("rerank-xlm-roberta", head, tok)), device="cpu",
                                                model_kwargs={"dtype": torch.float32}))
     fx.rerank("rerank-xlm-roberta", "rerank-xlm-roberta", "a cross-encoder on XLM-RoBERTa: its two-layer head, keys under roberta.")
+    head = randomised(XLMRobertaForSequenceClassification(settings), 93)
+    folder = fx.out / "rerank-xlm-roberta-legacy"
+    shutil.copytree(fx.raw("rerank-xlm-roberta-legacy", head, tok), folder)
+    legacy_spelling(folder, POSITIONS, None)
+    legacy_roberta(folder)
+    fx.rerank("rerank-xlm-roberta-legacy", "rerank-xlm-roberta-legacy", "a bare XLM-RoBERTa cross-encoder as transformers 4 saves it")
+
+
+def legacy_roberta(folder: Path) -> None:
+    """What is transformers 4's own in an XLM-RoBERTa folder that `legacy_spelling` has been over."""
+    # These differ from what the class has by itself; its padding token does not, and so is not written.
+    edit_json(folder / "config.json", layer_norm_eps=1e-5, type_vocab_size=1, pad_token_id=None)
+    weights = load_file(folder / "model.safetensors")
+    prefix = "roberta." if any(key.startswith("roberta.") for key in weights) else ""
+    weights[prefix + "embeddings.position_ids"] = torch.arange(POSITIONS + 2).unsqueeze(0)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    # The steps of transformers 4's converter. Its class's name would make transformers 5 build its own pipeline.
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.normalizer = normalizers.Sequence([
+        normalizers.NFKC(), normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "\u2581")])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="always")
+    backend.save(str(folder / "tokenizer.json"))
+    edit_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast", add_prefix_space=None,
+              local_files_only=None)
 
 
 def static_models(fx: Fixtures) -> None:

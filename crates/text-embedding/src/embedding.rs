@@ -157,20 +157,16 @@ impl TextEmbedding {
         Ok(EmbedRequest::new(input, prompt, options.truncation, dimensions, info.max_tokens))
     }
 
-    /// Checks a list's calls against the model: where they are long, in a lane, since each input is hashed.
+    /// Checks a list's calls against the model.
     pub(crate) async fn requests(
         &self,
         inputs: Vec<Input>,
         options: &CallOptions,
     ) -> Result<Vec<EmbedRequest>, Error> {
-        if inputs.iter().map(Input::bytes).sum::<usize>() <= HEAVY {
-            return inputs.into_iter().map(|input| self.request(input, options)).collect();
-        }
-        let model = self.group().model().clone();
+        let bytes = inputs.iter().map(Input::bytes).sum();
         let (pool, options) = (self.clone(), options.clone());
         let check = move || inputs.into_iter().map(|input| pool.request(input, &options)).collect();
-        let checked = self.engine().lanes().prepare(&Claim::new(model.clone()), check).await;
-        checked.map_err(|error| lane_error(model, error))?
+        make_requests(self.group(), bytes, check).await?
     }
 
     pub(crate) async fn submit(
@@ -190,6 +186,20 @@ impl TextEmbedding {
     ) -> Result<Vec<Ticket<Embedding>>, Error> {
         submit_all(self.group(), requests, options).await
     }
+}
+
+/// Makes a list's requests, of so many bytes in all: where it is long, in a lane, since each of them is hashed.
+pub(crate) async fn make_requests<M: pool_core::Model, T: Send + 'static>(
+    group: &Group<M>,
+    bytes: usize,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    if bytes <= HEAVY {
+        return Ok(make());
+    }
+    let model = group.model().clone();
+    let made = group.engine().lanes().prepare(&Claim::new(model.clone()), make).await;
+    made.map_err(|error| lane_error(model, error))
 }
 
 /// Admits a list whole or not at all, or each part of it when there is room.

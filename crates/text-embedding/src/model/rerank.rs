@@ -23,6 +23,8 @@ pub struct RerankRequest {
     pub(crate) document: Arc<str>,
     pub(crate) truncation: Truncation,
     pub(crate) max_tokens: Option<usize>,
+    /// Found where the request was made, so that a long list can be hashed in a lane.
+    fingerprint: Option<Fingerprint>,
 }
 
 /// A cross-encoder as the engine sees it. Its jobs are done after one step.
@@ -69,6 +71,28 @@ impl Loader for RerankLoader {
 }
 
 impl RerankRequest {
+    /// A request for a pair's scores.
+    pub(crate) fn new(
+        query: Arc<str>,
+        document: Arc<str>,
+        truncation: Truncation,
+        max_tokens: Option<usize>,
+    ) -> Self {
+        let mut request = Self { query, document, truncation, max_tokens, fingerprint: None };
+        if request.bytes() <= LONGEST_COMPARED {
+            request.fingerprint = Some(request.content());
+        }
+        request
+    }
+
+    fn content(&self) -> Fingerprint {
+        let mut fingerprint = Fingerprinter::new();
+        fingerprint.add(&self.query);
+        fingerprint.add(&self.document);
+        fingerprint.add(&self.truncation);
+        fingerprint.finish()
+    }
+
     fn bytes(&self) -> usize {
         self.query.len() + self.document.len()
     }
@@ -85,15 +109,11 @@ impl Model for RerankModel {
     }
 
     fn fingerprint(request: &RerankRequest) -> Option<Fingerprint> {
-        (request.bytes() <= LONGEST_COMPARED).then(|| Self::identify(request)).flatten()
+        request.fingerprint
     }
 
     fn identify(request: &RerankRequest) -> Option<Fingerprint> {
-        let mut fingerprint = Fingerprinter::new();
-        fingerprint.add(&request.query);
-        fingerprint.add(&request.document);
-        fingerprint.add(&request.truncation);
-        Some(fingerprint.finish())
+        Some(request.content())
     }
 
     fn room(&self) -> Room {

@@ -8,7 +8,7 @@ use pool_core::{DrainReport, Engine, Group};
 
 use super::{Ranking, Rerank, Score};
 use crate::call::CallOptions;
-use crate::embedding::{in_order, submit_all};
+use crate::embedding::{in_order, make_requests, submit_all};
 use crate::error::Error;
 use crate::info::RerankerInfo;
 use crate::load::{IntoSource, Load};
@@ -80,7 +80,20 @@ impl Reranker {
         document: Arc<str>,
         options: &CallOptions,
     ) -> RerankRequest {
-        RerankRequest { query, document, truncation: options.truncation, max_tokens: self.info().max_tokens }
+        RerankRequest::new(query, document, options.truncation, self.info().max_tokens)
+    }
+
+    /// The query with each of the documents.
+    async fn requests(
+        &self,
+        query: Arc<str>,
+        documents: Vec<Arc<str>>,
+        options: &CallOptions,
+    ) -> Result<Vec<RerankRequest>, Error> {
+        let bytes = documents.iter().map(|document| query.len() + document.len()).sum();
+        let (pool, options) = (self.clone(), options.clone());
+        let pair = move |document| pool.request(Arc::clone(&query), document, &options);
+        make_requests(self.group(), bytes, move || documents.into_iter().map(pair).collect()).await
     }
 }
 
@@ -98,8 +111,7 @@ impl IntoFuture for Rerank<Reranker> {
                     pool.info().model
                 )));
             }
-            let request = |document| pool.request(Arc::clone(&query), document, &options);
-            let requests = documents.into_iter().map(request).collect();
+            let requests = pool.requests(query, documents, &options).await?;
             let tickets = submit_all(pool.group(), requests, &options).await?;
             let scores = in_order(tickets).await?;
             let tokens = scores.iter().map(|scores| scores.tokens).sum();

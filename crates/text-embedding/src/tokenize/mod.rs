@@ -3,6 +3,7 @@
 //!
 //! Owns the tokenizer, truncation and special tokens; never the weights.
 
+mod characters;
 mod cuts;
 mod template;
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use pool_core::ModelError;
@@ -71,16 +72,6 @@ pub(crate) struct TextTokenizer {
     added: HashMap<u32, String>,
     special: HashSet<u32>,
     unknown: Option<u32>,
-}
-
-/// Which tokens of a text are wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    All,
-    /// At least the first so many.
-    First(usize),
-    /// At least the last so many.
-    Last(usize),
 }
 
 impl TextTokenizer {
@@ -170,13 +161,9 @@ impl TextTokenizer {
     ) -> Result<TokenIds, ModelError> {
         let room = self.limits.tokens.map_or(usize::MAX, |most| most.saturating_sub(self.pair.len()));
         let side = self.side(truncation);
-        let part = match side {
-            _ if room == usize::MAX => Part::All,
-            Some(Side::Left) => Part::Last(room + 1),
-            Some(Side::Right) | None => Part::First(room + 1),
-        };
-        let mut first = self.ids(query, part)?;
-        let mut second = self.ids(document, part)?;
+        let (from, enough) = (side.unwrap_or_default(), room.saturating_add(1));
+        let mut first = self.ids(query, from, enough)?;
+        let mut second = self.ids(document, from, enough)?;
         if first.len().saturating_add(second.len()) > room {
             let Some(side) = side else {
                 let total = first.len() + second.len() + self.pair.len();
@@ -201,25 +188,25 @@ impl TextTokenizer {
     fn content(&self, text: &str, truncation: Truncation) -> Result<Vec<u32>, ModelError> {
         let side = self.side(truncation);
         let Some(most) = self.limits.tokens else {
-            return Ok(self.known(self.ids(text, Part::All)?));
+            return Ok(self.known(self.ids(text, Side::Right, usize::MAX)?));
         };
         let room = most - self.single.len();
         let ids = match side {
             Some(Side::Right) => {
                 let characters = self.limits.characters.and_then(|most| text.char_indices().nth(most));
                 let text = characters.map_or(text, |(end, _)| &text[..end]);
-                let mut ids = self.ids(text, Part::First(room))?;
+                let mut ids = self.ids(text, Side::Right, room)?;
                 ids.truncate(room);
                 ids
             }
             Some(Side::Left) => {
-                let mut ids = self.ids(text, Part::Last(room))?;
+                let mut ids = self.ids(text, Side::Left, room)?;
                 cut(&mut ids, room, Side::Left);
                 ids
             }
             None => {
                 let counted = text.len() <= COUNTED_BYTES;
-                let ids = self.ids(text, if counted { Part::All } else { Part::First(room + 1) })?;
+                let ids = self.ids(text, Side::Right, if counted { usize::MAX } else { room + 1 })?;
                 if ids.len() > room {
                     let count = ids.len() + self.single.len();
                     return Err(too_long(
@@ -243,59 +230,56 @@ impl TextTokenizer {
         }
     }
 
-    /// The tokens of at least a part of a text, without special ones.
-    fn ids(&self, text: &str, part: Part) -> Result<Vec<u32>, ModelError> {
-        let mut ids = Vec::new();
-        match part {
-            Part::All | Part::First(_) => {
-                let enough = if let Part::First(enough) = part { enough } else { usize::MAX };
-                let mut start = 0;
-                while start < text.len() && ids.len() < enough {
-                    let end = self.cuts.end(text, start, PART_BYTES);
-                    ids.extend(self.encode(&text[start..end])?);
-                    start = end;
-                }
-            }
-            Part::Last(enough) => {
-                let mut parts = Vec::new();
-                let (mut end, mut count) = (text.len(), 0);
-                while end > 0 && count < enough {
-                    let start = self.cuts.start(text, end, PART_BYTES);
-                    let encoded = self.encode(&text[start..end])?;
-                    count += encoded.len();
-                    parts.push(encoded);
-                    end = start;
-                }
-                ids = parts.into_iter().rev().flatten().collect();
-            }
+    /// A text's tokens without special ones, or at least so many from one of its ends.
+    fn ids(&self, text: &str, from: Side, enough: usize) -> Result<Vec<u32>, ModelError> {
+        let mut parts = self.parts(text, from);
+        let mut encoded = Vec::new();
+        let mut count = 0;
+        while count < enough
+            && let Some(part) = parts.next()
+        {
+            let encoding = self.tokenizer.encode_fast(&*part, false).map_err(ModelError::failed)?;
+            count += encoding.len();
+            encoded.push(encoding.get_ids().to_vec());
         }
-        Ok(ids)
+        if from == Side::Left {
+            encoded.reverse();
+        }
+        Ok(encoded.concat())
     }
 
-    fn encode(&self, part: &str) -> Result<Vec<u32>, ModelError> {
-        let encoding = self.tokenizer.encode_fast(&*self.cuts.squeeze(part), false);
-        Ok(encoding.map_err(ModelError::failed)?.get_ids().to_vec())
+    /// A text's parts from one of its ends on, each without what cannot change its tokens. What is not asked for is not
+    /// read.
+    fn parts<'t>(&self, text: &'t str, from: Side) -> impl Iterator<Item = Cow<'t, str>> {
+        let (mut start, mut end) = (0, text.len());
+        std::iter::from_fn(move || {
+            if start == end {
+                return None;
+            }
+            let part = match from {
+                Side::Right => {
+                    let before = start;
+                    start = self.cuts.end(text, before, PART_BYTES);
+                    &text[before..start]
+                }
+                Side::Left => {
+                    let after = end;
+                    end = self.cuts.start(text, after, PART_BYTES);
+                    &text[end..after]
+                }
+            };
+            let part = self.cuts.squeeze(part);
+            #[cfg(test)]
+            super::tests::BYTES_READ.with(|read| read.set(read.get() + part.len()));
+            Some(part)
+        })
     }
 
     /// How many tokens the tokenizers library sees of a text that it truncates to `most`: whole words until there are
     /// enough, added tokens not heeded.
     fn seen(&self, text: &str, most: usize, side: Side) -> Result<usize, ModelError> {
         let mut seen = 0;
-        let (mut start, mut end) = (0, text.len());
-        while start < end {
-            let part = match side {
-                Side::Right => {
-                    let part = start..self.cuts.end(text, start, PART_BYTES);
-                    start = part.end;
-                    part
-                }
-                Side::Left => {
-                    let part = self.cuts.start(text, end, PART_BYTES)..end;
-                    end = part.start;
-                    part
-                }
-            };
-            let part = self.cuts.squeeze(&text[part]);
+        for part in self.parts(text, side) {
             let encoding = self.tokenizer.encode(&*part, false).map_err(ModelError::failed)?;
             let words = encoding.get_word_ids();
             let mut tokens: Vec<usize> = (0..words.len()).collect();

@@ -1,11 +1,14 @@
 //! The calls: lists, streams, options, engines.
 
 use std::fs;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
+use pool_core::compute::{Lane, Scripted, ScriptedCompute};
 use pool_core::{Engine, Error as PoolError, GroupConfig, Workers};
 use text_embedding::{Dtype, Error, Priority, Ranker, Reranker, TextEmbedding, Truncation};
 
@@ -105,10 +108,50 @@ async fn a_list_is_admitted_whole_or_not_at_all() {
     assert_eq!(pool.embed_all(texts(11)).wait(true).await.unwrap().len(), 11);
 }
 
+/// Polled where the lane never gives an answer, a long list must not have been hashed and handed in by the caller.
+#[tokio::test]
+async fn a_long_list_is_hashed_in_a_lane_and_a_short_one_at_once() {
+    let compute = ScriptedCompute::new(|lane, _| match lane {
+        Lane::Prepare => Scripted::Hang,
+        Lane::Step | Lane::Io => Scripted::NOW,
+    });
+    let engine = Engine::builder().compute(compute.clone()).build().unwrap();
+    let pool = TextEmbedding::load_in(&engine, checkpoint("normalize")).name("embed").await.unwrap();
+    let reranker = Reranker::load_in(&engine, checkpoint("rerank-1")).name("rerank").await.unwrap();
+    let accepted = || {
+        let (embed, rerank) = (pool.group().stats(), reranker.group().stats());
+        embed.queue.counts.accepted + rerank.queue.counts.accepted
+    };
+    let short = ["a cat", "a dog"].map(str::to_owned).to_vec();
+    // No text is long; the list is. The second one is so because the query is hashed with each document.
+    let long: Vec<String> = (0..40).map(|n| format!("{n} {}", "word ".repeat(500))).collect();
+    let query = "word ".repeat(500);
+    let many: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    let calls: [(_, BoxFuture<'_, Result<usize, Error>>); 4] = [
+        (2, pool.embed_all(short.clone()).into_future().map_ok(|all| all.len()).boxed()),
+        (0, pool.embed_all(long).into_future().map_ok(|all| all.len()).boxed()),
+        (2, reranker.rerank("cat", short).into_future().map_ok(|all| all.len()).boxed()),
+        (0, reranker.rerank(query, many).into_future().map_ok(|all| all.len()).boxed()),
+    ];
+    for (at_once, mut call) in calls {
+        let before = accepted();
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(accepted() - before, at_once);
+        let answer = loop {
+            match (&mut call).now_or_never() {
+                Some(answer) => break answer,
+                None => compute.release(),
+            };
+            tokio::task::yield_now().await;
+        };
+        assert!(answer.unwrap() >= 2);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn priority_deadline_and_dropping_are_heeded() {
     let pool = tiny().await;
-    let answer = pool.embed("soon").priority(Priority::High).deadline(Duration::from_secs(30)).await;
+    let answer = pool.embed("soon").priority(Priority::High).deadline(Duration::from_secs(3600)).await;
     assert_eq!(answer.unwrap().len(), pool.info().dimensions);
     let error = pool.embed("late").deadline(Duration::ZERO).await.unwrap_err();
     assert!(
