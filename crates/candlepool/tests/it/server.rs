@@ -49,6 +49,7 @@ async fn metrics_tell_of_requests_and_jobs() {
         "candlepool_step_seconds_bucket{model=\"tiny\",le=\"0.25\"}",
         "candlepool_memory_reserved_bytes{account=\"weights\"} ",
         "candlepool_loads_total{model=\"tiny\"} 1",
+        "candlepool_log_lines_dropped_total 0",
     ] {
         assert!(metrics.body.contains(wanted), "no {wanted} in {}", metrics.body);
     }
