@@ -43,6 +43,8 @@ pub(crate) struct InputArgs {
 const LONGEST_LINE: usize = 16 << 20;
 /// JSON longer than this is parsed on a compute lane.
 const HEAVY: usize = 64 << 10;
+/// On whose account that goes: nobody calls a model so.
+const OWN_WORK: &str = "(input)";
 
 /// Something to be embedded or ranked, as it was read.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Raw {
         if self.bytes() <= HEAVY {
             return self.parse();
         }
-        let claim = Claim::new(ModelId::new("input"));
+        let claim = Claim::new(ModelId::new(OWN_WORK));
         match engine.lanes().prepare(&claim, move || self.parse()).await {
             Ok(item) => item,
             Err(error) => Item { id: None, text: Err(error.to_string()) },
