@@ -179,7 +179,7 @@ async fn drain(app: &App, deadline: Instant) {
     let left = || deadline.saturating_duration_since(Instant::now());
     tokio::join!(app.drain.finish(left()), tokio::time::sleep(REFUSING));
     let report = app.engine.drain(left()).await;
-    stderr::tell(&report_line(&report, began.elapsed())).await;
+    stderr::tell_by(&report_line(&report, began.elapsed()), deadline).await;
 }
 
 /// Refuses to start where nothing could ever be served. A source that has to be fetched is waited for in the background
