@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use model_source::{DeviceChoice, Dtype, HubOptions, ModelFiles, Progress, Source, SourceError, Wanted};
-use pool_core::compute::ComputeError;
+use model_source::{
+    DeviceChoice, Dtype, HubOptions, ModelFile, ModelFiles, Progress, Source, SourceError, Wanted,
+};
+use pool_core::compute::{Claim, ComputeError};
 use pool_core::{Engine, Group, GroupConfig, Loader, ModelId, QueueLimits, Workers};
 
 use crate::checkpoint::{CrossEncoder, Encoder, is_cross_encoder};
@@ -280,7 +282,8 @@ impl sealed::Parts {
         read: impl FnOnce(ModelFiles, Numbers) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (files, numbers) = (self.files.clone(), self.numbers);
-        let outcome = self.engine.lanes().io(move || read(files, numbers)).await;
+        let claim = Claim::new(self.config.model.clone()).estimate(reading_time(&files));
+        let outcome = self.engine.lanes().io_for(&claim, move || read(files, numbers)).await;
         outcome.map_err(|error| lane_error(self.config.model.clone(), error))?
     }
 
@@ -294,7 +297,14 @@ impl sealed::Parts {
     }
 }
 
-/// The reading of a checkpoint panicked, or the runtime is going down.
+/// How long it takes to look into these files on a slow disk: 100 MB a second for all of them but the weights, of which
+/// only the heads are read.
+fn reading_time(files: &ModelFiles) -> Duration {
+    let all: u64 = files.names().filter_map(|name| files.get(name)).map(ModelFile::size).sum();
+    Duration::from_micros(all.saturating_sub(files.weight_bytes()) / 100)
+}
+
+/// The reading of a checkpoint panicked or does not return, or the runtime is going down.
 pub(crate) fn lane_error(model: ModelId, error: ComputeError) -> Error {
     Error::Pool(match error {
         ComputeError::Gone => pool_core::Error::ShuttingDown,
@@ -312,5 +322,42 @@ impl<P> fmt::Debug for Load<P> {
             .field("device", &self.device)
             .field("lazy", &self.lazy)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pool_core::compute::{Lane, Scripted, ScriptedCompute};
+
+    use super::*;
+
+    const CHECKPOINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/checkpoints/pool-mean");
+
+    /// Two models on a disk that hangs take every slot of the io lane; the third is on another disk.
+    #[tokio::test(start_paused = true)]
+    async fn files_that_cannot_be_read_hold_up_nobody_else() {
+        let compute = ScriptedCompute::new(|lane, ordinal| match lane {
+            Lane::Io if ordinal < 2 => Scripted::Hang,
+            _ => Scripted::NOW,
+        });
+        let engine = Engine::builder().compute(compute).build().unwrap();
+        let load = |name: &str| TextEmbedding::load_in(&engine, CHECKPOINT).name(name).into_future();
+        // Which of them come first is the file system's to say.
+        let (one, other, third) = tokio::join!(load("one"), load("other"), load("third"));
+        let mut loaded = 0;
+        for outcome in [one, other, third] {
+            match outcome {
+                Ok(pool) => {
+                    loaded += 1;
+                    assert_eq!(pool.embed("a").await.unwrap().len(), 24);
+                }
+                Err(Error::Pool(error @ pool_core::Error::LoadFailed { .. })) => {
+                    assert!(error.to_string().contains("has not returned for"), "{error}");
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert_eq!(loaded, 1);
+        assert_eq!(engine.lanes().stats().io.lost, 2);
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct InputArgs {
 const LONGEST_LINE: usize = 16 << 20;
 /// JSON longer than this is parsed on a compute lane.
 const HEAVY: usize = 64 << 10;
+/// On whose account that goes: nobody calls a model so.
+const OWN_WORK: &str = "(input)";
 
 /// Something to be embedded or ranked, as it was read.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Raw {
         if self.bytes() <= HEAVY {
             return self.parse();
         }
-        let claim = Claim::new(ModelId::new("input"));
+        let claim = Claim::new(ModelId::new(OWN_WORK));
         match engine.lanes().prepare(&claim, move || self.parse()).await {
             Ok(item) => item,
             Err(error) => Item { id: None, text: Err(error.to_string()) },
@@ -150,8 +152,16 @@ fn object(line: &str) -> Item {
         }
         Some(_) => return failed(None, "\"id\" is neither a string nor a number".to_owned()),
     };
+    let is_string = text.is_some_and(|text| text.get().starts_with('"'));
     match text.map(|text| serde_json::from_str::<String>(text.get())) {
         Some(Ok(text)) => Item { id, text: Ok(text) },
+        // Half a surrogate pair, say: raw values are not looked into.
+        Some(Err(error)) if is_string => {
+            let told = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let why = told.strip_suffix(&place).unwrap_or(&told);
+            failed(id, format!("\"text\" is a string that cannot be read: {why}"))
+        }
         Some(Err(_)) => failed(id, "\"text\" is not a string".to_owned()),
         None => failed(id, format!("the object has no \"text\"; {FORM}")),
     }
@@ -396,6 +406,7 @@ mod tests {
             ("{", "not JSON"),
             (r#"{"id": "x"}"#, "has no \"text\""),
             (r#"{"text": 5}"#, "\"text\" is not a string"),
+            (r#"{"text": "\ud800"}"#, "\"text\" is a string that cannot be read: "),
             (r#"{"text": "t", "id": [1]}"#, "neither a string nor a number"),
         ] {
             assert!(item(line).text.unwrap_err().contains(wanted), "{line}");

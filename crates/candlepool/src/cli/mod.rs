@@ -11,7 +11,6 @@ mod serve;
 mod table;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -83,8 +82,8 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
 async fn refuse(error: &clap::Error) -> i32 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Closed output is no failure, and help has no other.
-            let _ = write!(std::io::stdout(), "{}", error.render().ansi());
+            // Closed output is no failure, and help has no other. Colours are for terminals.
+            let _ = error.print();
             0
         }
         _ => {

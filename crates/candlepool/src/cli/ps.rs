@@ -85,6 +85,11 @@ async fn ask(url: &Url, key: Option<&str>) -> anyhow::Result<bytes::Bytes> {
                 "{url} wants an API key (401); give one of the server's keys as --api-key or CANDLEPOOL_API_KEY"
             )
         }
+        StatusCode::FORBIDDEN => {
+            bail!(
+                "{url} does not answer to this host name (403); ask by an IP address, or add the name to the server's allowed_hosts"
+            )
+        }
         status => bail!("{url} answered {status}; check --server"),
     }
 }

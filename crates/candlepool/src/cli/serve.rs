@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ModelFlag, Overrides, Size, Span};
 use crate::failure::FAILED;
-use crate::http::{self, App, AppState, Connections, Exporter, Limits, Listening, Origins};
+use crate::http::{self, App, AppState, Connections, Exporter, Hosts, Limits, Listening, Origins};
 use crate::logging::{self, LogFormat};
 use crate::registry::{Registry, Standing};
 use crate::shutdown::{Drain, Signals, report_line};
@@ -87,6 +87,7 @@ impl Server {
         let keys = config.keys(&api_keys).await?;
         let server = &config.server;
         let origins = Origins::parse(&server.allowed_origins)?;
+        let hosts = Hosts::parse(&server.allowed_hosts, &server.listen, &origins)?;
         let listening = Listening::bind(&server.listen).await?;
         // Before the engine, whose metrics are bound when it is made.
         let exporter = Exporter::install()?;
@@ -99,6 +100,7 @@ impl Server {
             registry: Registry::new(models),
             keys,
             origins,
+            hosts,
             limits: Limits {
                 body: server.body_limit.as_usize(),
                 body_timeout: server.body_timeout.0,
@@ -177,7 +179,7 @@ async fn drain(app: &App, deadline: Instant) {
     let left = || deadline.saturating_duration_since(Instant::now());
     tokio::join!(app.drain.finish(left()), tokio::time::sleep(REFUSING));
     let report = app.engine.drain(left()).await;
-    stderr::tell(&report_line(&report, began.elapsed())).await;
+    stderr::tell_by(&report_line(&report, began.elapsed()), deadline).await;
 }
 
 /// Refuses to start where nothing could ever be served. A source that has to be fetched is waited for in the background

@@ -177,11 +177,13 @@ mod tests {
             ("CANDLEPOOL__SERVER__LISTEN", "b:2"),
             ("CANDLEPOOL__MODELS__M__WORKERS", "{min=1, max=3}"),
             ("CANDLEPOOL__SERVER__DRAIN_TIMEOUT", "5s"),
+            ("CANDLEPOOL__SERVER__ALLOWED_HOSTS", "[candlepool, models.example.org]"),
         ];
         let mut config = read(text, &variables).unwrap();
         assert_eq!(config.server.listen, "b:2");
         assert_eq!(config.memory.limit, Some(Size(1 << 30)));
         assert_eq!(config.server.drain_timeout, Span::seconds(5));
+        assert_eq!(config.server.allowed_hosts, ["candlepool", "models.example.org"]);
         assert_eq!(config.models().unwrap()[0].group.workers.min, 1);
         let flags =
             Overrides { listen: Some("c:3".to_owned()), memory: Some(Size(7)), ..Overrides::default() };

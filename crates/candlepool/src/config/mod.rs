@@ -45,6 +45,8 @@ pub(crate) struct ServerConfig {
     pub(crate) api_keys_file: Option<PathBuf>,
     /// Web pages that may ask from within a browser, besides the server's own: `https://example.org`, or `*`.
     pub(crate) allowed_origins: Vec<String>,
+    /// Names by which the server may be asked where it has no keys, besides that of `listen`; `*` for all.
+    pub(crate) allowed_hosts: Vec<String>,
     /// The largest body of a request.
     pub(crate) body_limit: Size,
     /// Connections at once; more wait to be accepted.
@@ -65,6 +67,7 @@ impl Default for ServerConfig {
             listen: "127.0.0.1:8080".to_owned(),
             api_keys_file: None,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             body_limit: Size::mebibytes(32),
             max_connections: Whole::of(1024),
             header_timeout: Span::seconds(30),

@@ -45,7 +45,9 @@ impl Pieces {
         }
         while !data.is_empty() {
             if self.last.len() == self.last.capacity() {
-                let full = std::mem::replace(&mut self.last, Vec::with_capacity(PIECE));
+                let before = self.len - data.len();
+                let next = Vec::with_capacity(before.max(data.len()).clamp(FIRST, PIECE));
+                let full = std::mem::replace(&mut self.last, next);
                 if !full.is_empty() {
                     self.whole.push(full);
                 }
@@ -69,8 +71,11 @@ impl Pieces {
     }
 }
 
-/// Memory is reserved in pieces of so many bytes.
+/// Memory is taken in pieces of so many bytes.
 const PIECE: usize = 1 << 20;
+/// The first piece: what a client who sends a byte and then waits may take. Later ones are as long as all before them, until
+/// they are whole pieces.
+const FIRST: usize = 16 << 10;
 /// When there may be memory again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -93,7 +98,7 @@ impl WholeBody {
             ApiError::overloaded("the memory budget has no room for the request; send it again later", RETRY)
         };
         let governor = app.engine.governor();
-        // For what has come, never for what was announced: announcing costs a client nothing.
+        // For what has come, and about as much again; never for what was announced: announcing costs a client nothing.
         let mut reservation = governor.try_reserve(Account::Inputs, Size(0)).map_err(no_memory)?;
         let mut pieces = Pieces::new(announced);
         loop {
@@ -113,7 +118,8 @@ impl WholeBody {
             }
             let reserved = usize::try_from(reservation.bytes().get()).unwrap_or(usize::MAX);
             if len > reserved {
-                let more = (len - reserved).max(PIECE);
+                let ahead = announced.unwrap_or(usize::MAX).saturating_sub(reserved);
+                let more = reserved.clamp(FIRST, PIECE).min(ahead).max(len - reserved);
                 reservation.try_grow(Size(more as u64)).map_err(no_memory)?;
             }
             pieces.add(data);

@@ -81,7 +81,13 @@ pub(super) async fn envelope(State(app): State<App>, request: Request, next: Nex
 async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Response {
     let request = with_lingering_body(app, request);
     let path = request.uri().path();
-    // Before all else: a browser's question carries no key, and an answer that it may not read tells nobody anything.
+    // Nobody who holds a key gives it to a page that a browser takes for the server's own.
+    if app.keys.is_empty()
+        && let Err(error) = app.hosts.check(request.uri(), request.headers())
+    {
+        return error.into_response();
+    }
+    // Before the keys: a browser's question carries no key, and an answer that it may not read tells nobody anything.
     if let Some(answered) = page.preflight(request.method(), request.headers()) {
         return answered.unwrap_or_else(ApiError::into_response);
     }

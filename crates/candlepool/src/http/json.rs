@@ -59,7 +59,8 @@ const LONGEST_NAME: usize = 200;
 
 /// On whose account the server's own work goes in the lanes.
 pub(super) fn claim() -> Claim {
-    Claim::new(ModelId::new("http"))
+    // No model's name has brackets.
+    Claim::new(ModelId::new("(http)"))
 }
 
 /// Parses a body.

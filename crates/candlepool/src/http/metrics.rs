@@ -82,6 +82,8 @@ fn describe() {
     metrics::describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "Time from a request's head to its answer");
     metrics::describe_gauge!(IN_FLIGHT, Unit::Count, "HTTP requests that have no answer yet");
     metrics::describe_counter!(DROPPED_LINES, Unit::Count, "Log lines that standard error had no room for");
+    // There before the first one is dropped: what appears with its first value has not increased.
+    counter!(DROPPED_LINES).increment(0);
 }
 
 /// Answers the request.

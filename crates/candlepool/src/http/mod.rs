@@ -12,6 +12,7 @@ mod embeddings;
 mod envelope;
 mod errors;
 mod health;
+mod hosts;
 mod json;
 mod linger;
 mod metrics;
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use connections::{Connections, Listening};
+pub(crate) use hosts::Hosts;
 pub(crate) use metrics::Exporter;
 pub(crate) use origins::Origins;
 pub(crate) use pools::Pools;
@@ -51,6 +53,8 @@ pub(crate) struct AppState {
     pub(crate) registry: Registry,
     pub(crate) keys: Keys,
     pub(crate) origins: Origins,
+    /// Looked at where there are no keys.
+    pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
     pub(crate) drain: Drain,
     pub(crate) exporter: Exporter,

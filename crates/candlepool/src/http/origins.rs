@@ -6,6 +6,8 @@
 //!
 //! The protocol: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 
+use std::net::Ipv6Addr;
+
 use anyhow::bail;
 use axum::body::Body;
 use axum::http::header::{
@@ -49,8 +51,8 @@ impl Origins {
         for origin in origins {
             if origin == "*" {
                 parsed.any = true;
-            } else if is_origin(origin) {
-                parsed.listed.push(origin.to_ascii_lowercase());
+            } else if let Some(sent) = as_sent(origin) {
+                parsed.listed.push(sent);
             } else {
                 bail!(
                     "server.allowed_origins has {origin:?}, which is no origin; write SCHEME://HOST[:PORT] without a path, such as \"https://example.org\", or \"*\" for all"
@@ -58,6 +60,23 @@ impl Origins {
             }
         }
         Ok(parsed)
+    }
+
+    /// Whether every page may ask.
+    pub(super) fn any(&self) -> bool {
+        self.any
+    }
+
+    /// The hosts of those listed.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().filter_map(|origin| {
+            let authority = origin.split_once("://")?.1;
+            // The colon of a port comes after the bracket of an address.
+            match authority.rsplit_once(':') {
+                Some((host, port)) if !port.contains(']') => Some(host),
+                _ => Some(authority),
+            }
+        })
     }
 
     /// Whose page asks.
@@ -85,13 +104,37 @@ impl Origins {
     }
 }
 
-/// A scheme and an authority, and nothing after them.
-fn is_origin(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
-    text.split_once("://").is_some_and(|(scheme, authority)| {
-        let scheme_is_one = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| plain(c) || c == '+');
-        scheme_is_one && !authority.is_empty() && authority.chars().all(plain)
+/// An origin as browsers send it: a scheme and a host in small letters, and a port where it is not the scheme's own.
+/// `None` for what no browser sends.
+fn as_sent(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://")?;
+    let of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(of_scheme) {
+        return None;
+    }
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(address) => {
+            let (address, rest) = address.split_once(']')?;
+            (format!("[{}]", address.parse::<Ipv6Addr>().ok()?), rest)
+        }
+        None => {
+            let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+            if name.is_empty() || !name.chars().all(of_name) {
+                return None;
+            }
+            (name.to_owned(), rest)
+        }
+    };
+    let port = match rest.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse::<u16>().ok()?),
+        None if rest.is_empty() => None,
+        _ => return None,
+    };
+    Some(match (scheme, port) {
+        (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
     })
 }
 
@@ -140,9 +183,10 @@ impl Page {
             Self::Foreign(Some(origin)) => format!("the page's origin {origin}"),
             _ => "the page's origin".to_owned(),
         };
-        ApiError::forbidden(format!(
-            "{page} may not use this server from a browser; allow it with server.allowed_origins"
-        ))
+        ApiError::forbidden(
+            "origin_not_allowed",
+            format!("{page} may not use this server from a browser; allow it with server.allowed_origins"),
+        )
     }
 
     /// Tells the browser that the page may read the answer.
@@ -180,9 +224,6 @@ mod tests {
         assert_eq!(page(&[], &[host.clone(), (FETCH_SITE, "cross-site")]), Page::Foreign(None));
         assert_eq!(page(&[], &[host.clone(), (FETCH_SITE, "same-site")]), Page::Foreign(None));
         assert_eq!(page(&[], &[host.clone(), (FETCH_SITE, "same-origin"), (ORIGIN, "http://x")]), Page::None);
-        // A page that had its host's name resolved anew tells the truth about itself where the browser does.
-        let rebound = [(HOST, "evil.example"), (FETCH_SITE, "cross-site"), (ORIGIN, "http://evil.example")];
-        assert_eq!(page(&[], &rebound), foreign("http://evil.example"));
         let allowed = ["https://App.example:444"];
         assert_eq!(
             page(&allowed, &[(ORIGIN, "https://app.example:444")]),
@@ -190,6 +231,23 @@ mod tests {
         );
         assert_eq!(page(&allowed, &[(ORIGIN, "https://app.example")]), foreign("https://app.example"));
         assert!(matches!(page(&["*"], &[(ORIGIN, "null")]), Page::Allowed(_)));
+    }
+
+    #[test]
+    fn origins_are_compared_as_browsers_send_them() {
+        for (written, sent) in [
+            ("https://example.org:443", "https://example.org"),
+            ("HTTP://X:80", "http://x"),
+            ("http://x:443", "http://x:443"),
+            ("http://x:08080", "http://x:8080"),
+            ("http://[0:0::1]:8080", "http://[::1]:8080"),
+            ("moz-extension://3c5b", "moz-extension://3c5b"),
+        ] {
+            assert!(matches!(page(&[written], &[(ORIGIN, sent)]), Page::Allowed(_)), "{written}");
+        }
+        let origins = ["http://x:8080", "https://y", "http://[::1]:8080", "http://[::2]"].map(str::to_owned);
+        let hosts: Vec<String> = Origins::parse(&origins).unwrap().hosts().map(ToOwned::to_owned).collect();
+        assert_eq!(hosts, ["x", "y", "[::1]", "[::2]"]);
     }
 
     #[test]
@@ -202,6 +260,16 @@ mod tests {
             "https://example.org/path",
             "://x",
             "a b://x",
+            "a:b://x",
+            "https://:8080",
+            "https://a:b:c",
+            "https://a:port",
+            "https://a:",
+            "https://a:65536",
+            "https://a:+1",
+            "https://[::1",
+            "https://[::1]8080",
+            "https://[a]",
         ] {
             let error = Origins::parse(&[wrong.to_owned()]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("server.allowed_origins has {wrong:?}")), "{error}");

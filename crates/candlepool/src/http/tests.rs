@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{App, AppState, Exporter, Limits, Origins, router};
+use super::{App, AppState, Exporter, Hosts, Limits, Origins, router};
 use crate::config::{Config, Keys};
 use crate::registry::Registry;
 use crate::shutdown::Drain;
@@ -87,11 +87,14 @@ impl Server {
         );
         let config: Config = toml::from_str(&text).unwrap();
         let keys = (!keys.is_empty()).then_some((Path::new("keys.txt"), keys));
+        let origins = Origins::parse(&config.server.allowed_origins).unwrap();
+        let hosts = Hosts::parse(&config.server.allowed_hosts, &config.server.listen, &origins).unwrap();
         let app = Arc::new(AppState {
             engine: Engine::builder().build().unwrap(),
             registry: Registry::new(config.models().unwrap()),
             keys: Keys::parse(keys, &[]).unwrap(),
-            origins: Origins::parse(&config.server.allowed_origins).unwrap(),
+            origins,
+            hosts,
             limits: Limits {
                 body: body_limit,
                 body_timeout: Duration::from_millis(300),

@@ -168,7 +168,7 @@ async fn requests_that_make_no_sense_are_refused_and_the_server_still_serves() {
         (b"\x00\x01\x02", 400, "not JSON"),
     ] {
         let head = format!(
-            "POST {route} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            "POST {route} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let answer = server.send(&[head.as_bytes(), body].concat()).await;

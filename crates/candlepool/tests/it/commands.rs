@@ -10,6 +10,7 @@ async fn help_and_version_go_to_standard_output() {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
+        assert!(!stdout(&output).contains('\u{1b}'), "escape codes for no terminal: {}", stdout(&output));
     }
 }
 

@@ -21,12 +21,14 @@ async fn a_configured_server_answers_as_it_is_told() {
         .env("CANDLEPOOL__SERVER__LISTEN", "127.0.0.1:0");
     let server = Server::of(command).await;
     assert_eq!(server.get("/v1/models").await.status, 401);
-    let with_key = get("/v1/models").replace("host: test", "host: test\r\nauthorization: Bearer sk-one");
+    let with_key =
+        get("/v1/models").replace("host: localhost", "host: localhost\r\nauthorization: Bearer sk-one");
     let list = server.send(with_key.as_bytes()).await.json();
     assert_eq!(list["data"][0]["id"], "tiny");
     let large = post("/v1/embeddings", &json!({"model": "tiny", "input": "a".repeat(2000)}).to_string());
-    let large =
-        String::from_utf8(large).unwrap().replace("host: test", "host: test\r\nauthorization: Bearer sk-one");
+    let large = String::from_utf8(large)
+        .unwrap()
+        .replace("host: localhost", "host: localhost\r\nauthorization: Bearer sk-one");
     assert_eq!(server.send(large.as_bytes()).await.status, 413);
 }
 
@@ -47,6 +49,7 @@ async fn metrics_tell_of_requests_and_jobs() {
         "candlepool_step_seconds_bucket{model=\"tiny\",le=\"0.25\"}",
         "candlepool_memory_reserved_bytes{account=\"weights\"} ",
         "candlepool_loads_total{model=\"tiny\"} 1",
+        "candlepool_log_lines_dropped_total 0",
     ] {
         assert!(metrics.body.contains(wanted), "no {wanted} in {}", metrics.body);
     }
@@ -77,7 +80,7 @@ async fn connections_are_kept_for_the_next_request() {
     let server = Server::tiny().await;
     let mut stream = server.connect().await;
     for _ in 0..3 {
-        stream.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut bytes = vec![0; 4096];
         let mut text = String::new();
         while !text.ends_with("{\"status\":\"ok\"}") {

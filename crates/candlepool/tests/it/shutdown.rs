@@ -95,7 +95,7 @@ async fn with_a_stuck_request(drain_timeout: &str) -> (Server, impl Sized) {
     let server = Server::start(&["--model", &tiny, "--drain-timeout", drain_timeout]).await;
     let mut stuck = server.connect().await;
     stuck
-        .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{")
+        .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         .await
         .unwrap();
     // Until the server has it.
@@ -201,7 +201,7 @@ async fn a_full_standard_error_holds_up_nobody_and_the_report_is_not_lost() {
     let (mut reader, mut writer) = server.connect().await.into_split();
     let asking = tokio::spawn(async move {
         for _ in 0..REQUESTS {
-            writer.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+            writer.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         }
         writer
     });

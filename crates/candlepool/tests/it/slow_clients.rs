@@ -27,7 +27,7 @@ async fn a_body_of_100_mb_is_refused_and_its_client_hears_of_it() {
     }
     let before = server.memory("VmHWM");
     let piece = vec![b' '; 1 << 20];
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: t\r\nconnection: close\r\n";
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
     let announced = format!("{head}content-length: {}\r\n\r\n", 100 << 20);
     let answer = send_body(&server, &announced, &piece, 100).await;
     assert_eq!(answer.status, 413, "{}", answer.body);
@@ -50,7 +50,7 @@ async fn a_body_of_100_mb_is_refused_and_its_client_hears_of_it() {
 async fn a_client_that_asks_first_is_told_before_it_sends() {
     let server = Server::tiny().await;
     let mut stream = server.connect().await;
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: 104857600\r\n\r\n";
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 104857600\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let asked = Instant::now();
     let answer = Answer::read(&mut stream).await;
@@ -90,7 +90,7 @@ async fn a_client_that_stops_within_its_body_is_answered() {
     let server = Server::of(command).await;
     let mut stream = server.connect().await;
     stream
-        .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{")
+        .write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         .await
         .unwrap();
     let mut bytes = vec![0; 4096];

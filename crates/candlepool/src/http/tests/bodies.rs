@@ -101,6 +101,35 @@ async fn bodies_share_the_memory_budget() {
     assert_eq!(server.embed(json!({"model": "tiny", "input": "a"})).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_client_who_waits_takes_no_more_memory_than_it_has_sent_for() {
+    use pool_core::memory_governor::Account;
+    let server = Server::with(NO_KEYS, 64 << 20, "").await;
+    for (announced, sent, most) in
+        [(Some(200), 1, 200), (Some(1 << 20), 1, 16 << 10), (None, 1, 16 << 10), (None, 100_000, 200_000)]
+    {
+        let pieces = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b' '; sent]))]);
+        let body = Body::from_stream(pieces.chain(stream::pending()));
+        let request = post("/v1/embeddings");
+        let request =
+            announced.into_iter().fold(request, |request, len: usize| request.header("content-length", len));
+        let answering = server.send(request.body(body).unwrap());
+        let mut answering = std::pin::pin!(answering);
+        let mut highest = 0;
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answering => break answer,
+                () = tokio::time::sleep(Duration::from_millis(5)) => {
+                    let inputs = server.app.engine.governor().stats().account(Account::Inputs).get();
+                    highest = highest.max(inputs);
+                }
+            }
+        };
+        answer.refused(408, "deadline_exceeded");
+        assert!((sent as u64..=most).contains(&highest), "{announced:?}, {sent}: {highest}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_long_body_is_parsed_and_answered_away_from_the_runtime() {
     let server = Server::with(NO_KEYS, 64 << 20, "").await;
@@ -108,7 +137,10 @@ async fn a_long_body_is_parsed_and_answered_away_from_the_runtime() {
     let answer = server.embed(json!({"model": "tiny", "input": [text, "short"]})).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert!(server.app.engine.lanes().computed(&pool_core::ModelId::new("http")) > Duration::ZERO);
+    let own = crate::http::json::claim().model;
+    assert!(server.app.engine.lanes().computed(&own) > Duration::ZERO);
+    // Or a model's lost threads would be the server's, and the other way round.
+    assert!(format!("{own}=text-embedding:builtin").parse::<crate::config::ModelFlag>().is_err());
 }
 
 #[tokio::test]

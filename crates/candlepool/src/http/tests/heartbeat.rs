@@ -111,6 +111,7 @@ async fn serve(model: &Path, tasks: &mut JoinSet<()>) -> (App, SocketAddr) {
         registry: Registry::new(config.models().unwrap()),
         keys: Keys::parse(None, &[]).unwrap(),
         origins: Origins::default(),
+        hosts: Hosts::default(),
         limits: Limits {
             body: config.server.body_limit.as_usize(),
             body_timeout: config.server.body_timeout.0,
@@ -166,7 +167,7 @@ fn bodies() -> [(String, Vec<u8>, &'static [u16]); 3] {
     let request = |body: Vec<u8>, header: &str, statuses: &'static [u16]| {
         let length = body.len();
         let head = format!(
-            "POST /v1/embeddings HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{header}content-length: {length}\r\n\r\n"
+            "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}content-length: {length}\r\n\r\n"
         );
         (head, body, statuses)
     };

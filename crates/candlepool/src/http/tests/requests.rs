@@ -223,3 +223,35 @@ async fn web_pages_may_ask_only_where_they_are_allowed() {
     answer.refused(401, "invalid_api_key");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
 }
+
+#[tokio::test]
+async fn a_name_that_was_made_to_lead_here_is_refused_where_there_are_no_keys() {
+    let more =
+        "[server]\nallowed_hosts = [\"models.example\"]\nallowed_origins = [\"https://app.example\"]\n";
+    let open = Server::with(NO_KEYS, 1 << 20, more).await;
+    let locked = Server::with("sk-one\n", 1 << 20, more).await;
+    // As a browser asks for the page of a name that was resolved anew: it takes the server for the page's own.
+    let rebound = |request: axum::http::request::Builder, host: &str| {
+        let origin = format!("http://{host}");
+        request.header("host", host).header("origin", origin).header("authorization", "Bearer sk-one")
+    };
+    for host in ["evil.example", "evil.example:8080"] {
+        let answer = open.send(rebound(post("/v1/embeddings"), host).body(body()).unwrap()).await;
+        let message = answer.refused(403, "host_not_allowed");
+        assert!(
+            message.contains("\"evil.example\"") && message.contains("server.allowed_hosts"),
+            "{message}"
+        );
+        assert_eq!(answer.json()["error"]["type"], "permission_error");
+        for path in ["/pools", "/v1/models", "/metrics", "/ready", "/health", "/nowhere"] {
+            let request = rebound(Request::get(path), host).header("sec-fetch-site", "same-origin");
+            open.send(request.body(Body::empty()).unwrap()).await.refused(403, "host_not_allowed");
+        }
+        let answer = locked.send(rebound(post("/v1/embeddings"), host).body(body()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "models.example", "app.example:8080"] {
+        let request = post("/v1/embeddings").header("host", host);
+        assert_eq!(open.send(request.body(body()).unwrap()).await.status, 200, "{host}");
+    }
+}
