@@ -211,10 +211,11 @@ impl<M: Model> Queue<M> {
         change(&mut lock(&self.state))
     }
 
-    /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
+    /// A job is ready. One idle worker looks, and wakes the next if it leaves something. All that hold jobs look, as their
+    /// rooms differ: what one cannot take another may.
     fn wake_one(&self) {
         self.ready_idle.notify_one();
-        self.ready_busy.notify_one();
+        self.ready_busy.notify_waiters();
     }
 
     fn overloaded(&self, why: Overload, retry_after: Duration) -> Error {
