@@ -107,8 +107,8 @@ pub(crate) struct GroupTask<L: Loader> {
     saw_waiting: bool,
     /// How many jobs had been completed when an input was last convicted.
     completed_at_conviction: Option<u64>,
-    /// What whoever comes is told while the group rests.
-    resting: Option<Error>,
+    /// What whoever comes is told while the group rests, and until when it does.
+    resting: Option<(Error, Instant)>,
     handles: bool,
     draining: bool,
 }
@@ -229,7 +229,7 @@ impl<L: Loader> Drop for GroupTask<L> {
     /// However the task ends, be it by a defect of its own: nobody is left waiting for an answer.
     fn drop(&mut self) {
         let error = self.shared.closing_error();
-        self.shared.queue.refuse(Some(error.clone()));
+        self.shared.queue.refuse(error.clone(), None);
         self.shared.queue.fail_all(&error);
         self.shared.apply(GroupEvent::Close);
     }

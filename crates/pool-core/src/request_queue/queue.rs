@@ -67,8 +67,8 @@ struct State<M: Model> {
     rate: Rate,
     /// How many workers the rate is to be multiplied by.
     workers: usize,
-    /// Why nothing more is taken, once it is so.
-    refusing: Option<Error>,
+    /// Why nothing more is taken, once it is so, and until when, where that is known.
+    refusing: Option<(Error, Option<Instant>)>,
     /// Whether somebody wants to know of the next arrival.
     demand_armed: bool,
     last_active: Instant,
@@ -86,6 +86,7 @@ pub(crate) struct Queue<M: Model> {
     ready_busy: Notify,
     raw: Notify,
     room: Notify,
+    refusal: Notify,
     demand: Notify,
     empty: Notify,
     withdrawn: Notify,
@@ -123,6 +124,7 @@ impl<M: Model> Queue<M> {
             ready_busy: Notify::new(),
             raw: Notify::new(),
             room: Notify::new(),
+            refusal: Notify::new(),
             demand: Notify::new(),
             empty: Notify::new(),
             withdrawn: Notify::new(),
@@ -154,11 +156,16 @@ impl<M: Model> Queue<M> {
         lock(&self.state).workers = workers;
     }
 
-    /// From now on every newcomer is refused with this; `None` opens the door again.
-    pub(crate) fn refuse(&self, error: Option<Error>) {
-        lock(&self.state).refusing = error;
-        // Whoever waits for room must hear of it.
-        self.room.notify_waiters();
+    /// From now on every newcomer is refused with this. Where it ends at some time, each is told how long that still is.
+    pub(crate) fn refuse(&self, error: Error, until: Option<Instant>) {
+        lock(&self.state).refusing = Some((error, until));
+        // Whoever waits, for room or for memory, must hear of it.
+        self.refusal.notify_waiters();
+    }
+
+    /// The door is open again.
+    pub(crate) fn reopen(&self) {
+        lock(&self.state).refusing = None;
     }
 
     /// Resolves at the next arrival, or at once if a job waits already.
