@@ -77,7 +77,7 @@ impl Drop for Adoption {
     }
 }
 
-/// While a load waits for memory, what could be evicted is looked at again so often: residence ages without an event.
+/// While a load or an input waits for memory, what could be evicted is looked at again so often: residence ages without an event.
 const RECHECK: Duration = Duration::from_millis(500);
 /// After the drain's deadline, groups get so long to answer what is left before their tasks are aborted.
 const GRACE: Duration = Duration::from_secs(1);
@@ -102,6 +102,8 @@ pub(crate) struct Supervisor {
     waiting: VecDeque<Waiting>,
     /// While one of them waits for inputs to go, new ones are held to their share.
     squeeze: Option<Squeeze>,
+    /// What inputs lack that a model could free once it has been resident for long enough, and what has been freed since.
+    lacking: Option<(Bytes, Frees)>,
     /// Who else asked for the drain while it went on.
     also_draining: Vec<oneshot::Sender<DrainReport>>,
     report: Arc<OnceLock<DrainReport>>,
@@ -131,6 +133,7 @@ impl Supervisor {
             squeeze: None,
             also_draining: Vec::new(),
             report,
+            lacking: None,
         }
     }
 
@@ -189,7 +192,10 @@ impl Supervisor {
                 }
                 lacking = governor.lacking() => self.relieve(lacking),
                 () = self.frees.next(), if waits => self.grant(),
-                () = tokio::time::sleep(RECHECK), if waits => self.grant(),
+                () = tokio::time::sleep(RECHECK), if waits || self.lacking.is_some() => {
+                    self.grant();
+                    self.relieve_again();
+                }
             }
         }
     }
