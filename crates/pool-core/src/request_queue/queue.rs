@@ -6,7 +6,7 @@ mod preparing;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -21,6 +21,7 @@ use crate::error::{Error, Excess, Overload};
 use crate::memory_governor::{Account, Governor, OutOfMemory, Reservation};
 use crate::metrics::QueueMetrics;
 use crate::model::{Loader, Model, ModelError, Preparation, Room};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::types::{
     Bytes, Cost, Desk, Fingerprint, JobId, ModelId, Principal, Priority, Reply, Ticket, Tokens,
@@ -84,6 +85,8 @@ pub(crate) struct Queue<M: Model> {
     state: Mutex<State<M>>,
     ready_idle: Notify,
     ready_busy: Notify,
+    /// How many workers that hold jobs wait for more.
+    waiting_busy: AtomicUsize,
     raw: Notify,
     room: Notify,
     refusal: Notify,
@@ -122,6 +125,7 @@ impl<M: Model> Queue<M> {
             preparation: Box::new(move |estimate| loader.preparation(estimate)),
             ready_idle: Notify::new(),
             ready_busy: Notify::new(),
+            waiting_busy: AtomicUsize::new(0),
             raw: Notify::new(),
             room: Notify::new(),
             refusal: Notify::new(),
@@ -222,7 +226,10 @@ impl<M: Model> Queue<M> {
     /// rooms differ: what one cannot take another may.
     fn wake_one(&self) {
         self.ready_idle.notify_one();
-        self.ready_busy.notify_waiters();
+        // Seen wherever it matters: who waits counts himself before he looks, under the lock that the job came in by.
+        if self.waiting_busy.load(Ordering::Relaxed) > 0 {
+            self.ready_busy.notify_waiters();
+        }
     }
 
     fn overloaded(&self, why: Overload, retry_after: Duration) -> Error {
