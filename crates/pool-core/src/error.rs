@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::types::{Bytes, Cost, ModelId, Tokens};
 
 /// A cause that many waiters can share.
@@ -149,6 +151,17 @@ impl Error {
             | Self::Unavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
+    }
+
+    /// The same as it is told at this moment, where trying again helps from some other moment on.
+    pub(crate) fn at(&self, until: Option<Instant>, now: Instant) -> Self {
+        let mut error = self.clone();
+        if let (Self::LoadFailed { retry_after, .. } | Self::Unavailable { retry_after, .. }, Some(until)) =
+            (&mut error, until)
+        {
+            *retry_after = until.saturating_duration_since(now);
+        }
+        error
     }
 }
 

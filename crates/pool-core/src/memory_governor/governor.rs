@@ -437,6 +437,11 @@ impl Frees {
             notified.await;
         }
     }
+
+    /// Whether [`Frees::next`] would resolve at once.
+    pub(crate) fn has_news(&self) -> bool {
+        self.shared.frees.load(Ordering::SeqCst) != self.seen
+    }
 }
 
 impl fmt::Debug for Frees {

@@ -60,7 +60,9 @@ impl GroupConfig {
     /// Whether a group can be run like this.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let Workers { min, max } = self.workers;
-        let wrong = if max == 0 {
+        let wrong = if self.model.as_str().is_empty() {
+            "it has no name: give it one".to_owned()
+        } else if max == 0 {
             "workers.max is 0, so nothing would ever be computed: set it to 1 or more".to_owned()
         } else if min > max {
             format!(

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerConfig, Failure, Permit};
 use super::contained::contained;
-use super::member::{Member, Shared};
+use super::member::{Closing, Member, Shared};
 use super::preparer::prepare_jobs;
 use super::scaler::{self, Load, ScalePolicy};
 use super::supervisor::MemoryRequest;
@@ -28,7 +28,7 @@ use crate::error::{Error, SharedCause};
 use crate::memory_governor::{Account, Governor, Pressure};
 use crate::metrics::GroupMetrics;
 use crate::model::{Footprint, Loader};
-use crate::types::{Bytes, ModelId, WorkerId};
+use crate::types::{Bytes, Deadline, ModelId, WorkerId};
 use crate::worker::{Exit, LoadFailure, Order, Worker, WorkerConfig, WorkerMemory, WorkerStatus};
 use crate::worker_state::{GroupEvent, GroupState, WorkerState};
 
@@ -107,8 +107,8 @@ pub(crate) struct GroupTask<L: Loader> {
     saw_waiting: bool,
     /// How many jobs had been completed when an input was last convicted.
     completed_at_conviction: Option<u64>,
-    /// What whoever comes is told while the group rests.
-    resting: Option<Error>,
+    /// What whoever comes is told while the group rests, and until when it does.
+    resting: Option<(Error, Instant)>,
     handles: bool,
     draining: bool,
 }
@@ -226,12 +226,18 @@ fn jitter() -> f64 {
 }
 
 impl<L: Loader> Drop for GroupTask<L> {
-    /// However the task ends, be it by a defect of its own: nobody is left waiting for an answer.
+    /// However the task ends, be it by a defect of its own: nobody is left waiting for an answer, and nothing says that it
+    /// still holds a model.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.close(Closing::Defect, Deadline::at(Instant::now()));
+        }
         let error = self.shared.closing_error();
-        self.shared.queue.refuse(Some(error.clone()));
+        self.shared.queue.refuse(error.clone(), None);
         self.shared.queue.fail_all(&error);
         self.shared.apply(GroupEvent::Close);
+        self.hands.clear();
+        self.publish();
     }
 }
 

@@ -29,11 +29,18 @@ pub(crate) enum Closing {
     ShuttingDown,
     /// The model was taken out of it.
     Removed,
+    /// The group's task panicked.
+    Defect,
 }
 
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod tests;
+
+/// Why a model is no longer served though nobody ended it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("its scheduler ended by a defect, which the log tells; remove the model and add it again")]
+struct GroupDefect;
 
 /// A model group as the orchestrator sees it. Nothing here waits.
 pub(crate) trait Member: Send + Sync + fmt::Debug {
@@ -132,6 +139,9 @@ impl<M: Model> Shared<M> {
     pub(crate) fn closing_error(&self) -> Error {
         match lock(&self.status).closing {
             Some((Closing::Removed, _)) => Error::Removed { model: self.config.model.clone() },
+            Some((Closing::Defect, _)) => {
+                Error::Failed { model: self.config.model.clone(), cause: Arc::new(GroupDefect) }
+            }
             Some((Closing::ShuttingDown, _)) | None => Error::ShuttingDown,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::compute::{Claim, ComputeError, Lanes};
 use crate::error::Error;
@@ -14,18 +15,37 @@ const JOBS_A_HOP: usize = 32;
 /// A hop takes at most so many bytes, unless one job alone is larger.
 const BYTES_A_HOP: Bytes = Bytes(64 << 10);
 
+/// No job of a hop is at work yet.
+const NONE: usize = usize::MAX;
+
 /// Runs for as long as the group does.
 pub(super) async fn prepare_jobs<L: Loader>(queue: Arc<Queue<L::Model>>, loader: Arc<L>, lanes: Lanes) {
+    // Which job of the hop is at work.
+    let mut at_work = Arc::new(AtomicUsize::new(0));
     loop {
         let taken = queue.pull_raw(JOBS_A_HOP, BYTES_A_HOP).await;
         let jobs = taken.jobs.clone();
         let claim = Claim::new(queue.model().clone()).priority(taken.priority);
         let work = {
-            let (loader, queue) = (Arc::clone(&loader), Arc::clone(&queue));
-            move || jobs.iter().map(|job| (job.id(), prepare(&*loader, &queue, job))).collect::<Vec<_>>()
+            let (loader, queue, at_work) = (Arc::clone(&loader), Arc::clone(&queue), Arc::clone(&at_work));
+            at_work.store(NONE, Ordering::Relaxed);
+            let one = move |(at, job): (usize, &Arc<Job<L::Model>>)| {
+                at_work.store(at, Ordering::Relaxed);
+                (job.id(), prepare(&*loader, &queue, job))
+            };
+            move || jobs.iter().enumerate().map(one).collect::<Vec<_>>()
         };
         match lanes.prepare(&claim, work).await {
             Ok(outcomes) => taken.report(outcomes),
+            // It is that job's doing: the others go back and are prepared again.
+            Err(error @ ComputeError::Unresponsive { .. })
+                if let Some(job) = taken.jobs.get(at_work.load(Ordering::Relaxed)).map(Arc::clone) =>
+            {
+                queue.convict(&job);
+                taken.report(vec![(job.id(), Err(lane_error(&queue, &error)))]);
+                // The thread that hangs may go on with its own.
+                at_work = Arc::default();
+            }
             // Every job's panic is caught by itself, so this is the lane's own word.
             Err(error) => {
                 let outcomes =

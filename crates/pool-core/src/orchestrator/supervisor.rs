@@ -77,7 +77,7 @@ impl Drop for Adoption {
     }
 }
 
-/// While a load waits for memory, what could be evicted is looked at again so often: residence ages without an event.
+/// While a load or an input waits for memory, what could be evicted is looked at again so often: residence ages without an event.
 const RECHECK: Duration = Duration::from_millis(500);
 /// After the drain's deadline, groups get so long to answer what is left before their tasks are aborted.
 const GRACE: Duration = Duration::from_secs(1);
@@ -92,6 +92,8 @@ pub(crate) struct Supervisor {
     tasks: JoinSet<(ModelId, bool)>,
     /// Who waits for which group to have been removed.
     removing: Vec<(ModelId, oneshot::Sender<Option<ModelReport>>)>,
+    /// Groups that ended by a defect: they stay to be seen until they are removed.
+    broken: Vec<ModelId>,
     /// What became of the tickets of groups that have been removed.
     removed: Counts,
     governor: Governor,
@@ -100,6 +102,8 @@ pub(crate) struct Supervisor {
     drain_time: Duration,
     /// Loads that wait for memory, the first first.
     waiting: VecDeque<Waiting>,
+    /// What inputs lack that a model could free once it has been resident for long enough, and what has been freed since.
+    lacking: Option<(Bytes, Frees)>,
     /// While one of them waits for inputs to go, new ones are held to their share.
     squeeze: Option<Squeeze>,
     /// Who else asked for the drain while it went on.
@@ -122,12 +126,14 @@ impl Supervisor {
             members: Vec::new(),
             tasks: JoinSet::new(),
             removing: Vec::new(),
+            broken: Vec::new(),
             removed: Counts::default(),
             frees: governor.frees(),
             governor,
             lanes,
             drain_time,
             waiting: VecDeque::new(),
+            lacking: None,
             squeeze: None,
             also_draining: Vec::new(),
             report,
@@ -180,16 +186,19 @@ impl Supervisor {
                 },
                 Some(request) = self.requests.recv() => self.ask(request),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    // A group ends before its engine where it is removed. One that ended by a defect stays to be seen.
-                    if let Some((model, as_told)) = ended_task(ended)
-                        && (as_told || self.is_being_removed(&model))
-                    {
-                        self.forget(&model);
+                    // A group ends before its engine where it is removed, or by a defect.
+                    match ended_task(ended) {
+                        Some((model, false)) if !self.is_being_removed(&model) => self.broken.push(model),
+                        Some((model, _)) => self.forget(&model),
+                        None => {}
                     }
                 }
                 lacking = governor.lacking() => self.relieve(lacking),
                 () = self.frees.next(), if waits => self.grant(),
-                () = tokio::time::sleep(RECHECK), if waits => self.grant(),
+                () = tokio::time::sleep(RECHECK), if waits || self.lacking.is_some() => {
+                    self.grant();
+                    self.relieve_again();
+                }
             }
         }
     }
@@ -228,7 +237,11 @@ impl Supervisor {
         if let Some(deadline) = deadline {
             member.close(Closing::Removed, deadline);
         }
-        self.removing.push((model, reply));
+        let has_ended = self.broken.contains(&model);
+        self.removing.push((model.clone(), reply));
+        if has_ended {
+            self.forget(&model);
+        }
     }
 
     fn is_being_removed(&self, model: &ModelId) -> bool {
@@ -241,6 +254,7 @@ impl Supervisor {
             return;
         };
         let member = self.members.remove(at);
+        self.broken.retain(|broken| broken != model);
         member.publish();
         let report = member.report();
         self.removed += report.counts;

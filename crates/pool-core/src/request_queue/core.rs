@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::cut::{self, Candidate};
@@ -93,6 +93,7 @@ pub(crate) struct Core<P> {
 #[derive(Default, Debug)]
 struct Books {
     raw: Line,
+    preparing: FxHashSet<JobId>,
     ready: Line,
     /// Waiting jobs by when they entered their class.
     ages: [BTreeSet<(Instant, JobId)>; 4],
@@ -338,10 +339,11 @@ impl<P> Core<P> {
 
     /// Jobs of a class move up to where they would stand had those that left before them never come.
     fn close_gaps(&mut self, class: Priority) {
-        let waiting =
-            self.jobs.iter().filter(|(_, record)| record.class == class && record.stage != Stage::Leased);
-        let mut waiting: Vec<(u64, JobId)> =
-            waiting.map(|(job, record)| (record.place.arrival, *job)).collect();
+        let lines = self.books.raw.of(class).chain(self.books.ready.of(class));
+        let mut waiting: Vec<(u64, JobId)> = lines.map(|(place, job)| (place.arrival, *job)).collect();
+        let preparing = self.books.preparing.iter().filter_map(|job| Some((job, self.jobs.get(job)?)));
+        let preparing = preparing.filter(|(_, record)| record.class == class);
+        waiting.extend(preparing.map(|(job, record)| (record.place.arrival, *job)));
         waiting.sort_unstable();
         self.books.fair[class.index()].begin_to_close();
         for (_, job) in waiting {
@@ -447,7 +449,11 @@ impl Books {
         match record.stage {
             Stage::Raw => self.raw.insert(class, record.place, job),
             Stage::Ready => self.ready.insert(class, record.place, job),
-            Stage::Preparing | Stage::Leased => return,
+            Stage::Preparing => {
+                self.preparing.insert(job);
+                return;
+            }
+            Stage::Leased => return,
         }
         self.ages[class.index()].insert((record.since, job));
     }
@@ -459,7 +465,11 @@ impl Books {
         match record.stage {
             Stage::Raw => self.raw.remove(class, record.place),
             Stage::Ready => self.ready.remove(class, record.place),
-            Stage::Preparing | Stage::Leased => return,
+            Stage::Preparing => {
+                self.preparing.remove(&job);
+                return;
+            }
+            Stage::Leased => return,
         };
         self.ages[class.index()].remove(&(record.since, job));
     }

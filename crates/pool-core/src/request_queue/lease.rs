@@ -65,8 +65,10 @@ impl<M: Model> Lease<M> {
     /// Nothing is leased unless it returns.
     pub(crate) async fn pull(&mut self, room: Room) -> Vec<Leased<M>> {
         let queue = Arc::clone(&self.queue);
+        let idle = self.held.is_empty();
+        let _waits = (!idle).then(|| queue.waits_busy());
         loop {
-            let arrival = queue.arrival(self.held.is_empty());
+            let arrival = queue.arrival(idle);
             let leased = self.try_pull(room);
             if !leased.is_empty() {
                 return leased;

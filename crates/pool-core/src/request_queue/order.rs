@@ -6,6 +6,7 @@
 //!
 //! Tags are given at arrival, so a job that leaves unserved leaves a gap before those behind it. Gaps are closed before
 //! the next batch is cut: once for however many left, and only while two principals wait, as one alone passes nobody.
+//! In a long line they are closed once a part of it has gone: to close them takes as long as the line is.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,11 @@ impl Line {
 
     pub(crate) fn remove(&mut self, class: Priority, place: Place) -> bool {
         self.classes[class.index()].remove(&place).is_some()
+    }
+
+    /// The jobs of one class in order.
+    pub(crate) fn of(&self, class: Priority) -> impl Iterator<Item = (&Place, &JobId)> {
+        self.classes[class.index()].iter()
     }
 
     /// Jobs in order: the most urgent class first.
@@ -72,10 +78,17 @@ pub(crate) struct FairShare {
     backlogged: usize,
     /// Some principal has a gap.
     gaps: bool,
+    /// So many jobs were served or left since gaps were last closed.
+    gone: usize,
     shares: FxHashMap<Principal, Share>,
     /// With so many principals, those that wait for nothing and owe nothing are forgotten.
     forget_at: usize,
 }
+
+/// In a line so long gaps are closed at once.
+const SHORT_LINE: usize = 256;
+/// In a longer one they are closed when such a part of it has gone, so that each job that goes pays for so many looks.
+const GONE_PART: usize = 16;
 
 /// No fewer principals than this are ever cleared away.
 const FORGET_ABOVE: usize = 256;
@@ -88,6 +101,7 @@ impl Default for FairShare {
             waiting: 0,
             backlogged: 0,
             gaps: false,
+            gone: 0,
             shares: FxHashMap::default(),
             forget_at: FORGET_ABOVE,
         }
@@ -163,6 +177,7 @@ impl FairShare {
 
     fn one_less(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
+        self.gone = self.gone.saturating_add(1);
         if self.waiting == 0 {
             self.virtual_time = self.virtual_time.max(self.served);
         }
@@ -187,12 +202,15 @@ impl FairShare {
 
     /// Whether jobs should move up. With one principal alone there is nobody to move past.
     pub(crate) const fn has_gaps(&self) -> bool {
-        self.gaps && self.backlogged > 1
+        self.gaps
+            && self.backlogged > 1
+            && (self.waiting <= SHORT_LINE || self.gone >= self.waiting / GONE_PART)
     }
 
     /// Begins to close the gaps: [`FairShare::moved_up`] is to be asked of every job that waits, in order of arrival.
     pub(crate) fn begin_to_close(&mut self) {
         self.gaps = false;
+        self.gone = 0;
         for share in self.shares.values_mut() {
             share.mark = share.finish.saturating_sub(share.owed);
         }

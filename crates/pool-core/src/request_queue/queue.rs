@@ -6,7 +6,7 @@ mod preparing;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -21,6 +21,7 @@ use crate::error::{Error, Excess, Overload};
 use crate::memory_governor::{Account, Governor, OutOfMemory, Reservation};
 use crate::metrics::QueueMetrics;
 use crate::model::{Loader, Model, ModelError, Preparation, Room};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::types::{
     Bytes, Cost, Desk, Fingerprint, JobId, ModelId, Principal, Priority, Reply, Ticket, Tokens,
@@ -67,8 +68,8 @@ struct State<M: Model> {
     rate: Rate,
     /// How many workers the rate is to be multiplied by.
     workers: usize,
-    /// Why nothing more is taken, once it is so.
-    refusing: Option<Error>,
+    /// Why nothing more is taken, once it is so, and until when, where that is known.
+    refusing: Option<(Error, Option<Instant>)>,
     /// Whether somebody wants to know of the next arrival.
     demand_armed: bool,
     last_active: Instant,
@@ -84,8 +85,11 @@ pub(crate) struct Queue<M: Model> {
     state: Mutex<State<M>>,
     ready_idle: Notify,
     ready_busy: Notify,
+    /// How many workers that hold jobs wait for more.
+    waiting_busy: AtomicUsize,
     raw: Notify,
     room: Notify,
+    refusal: Notify,
     demand: Notify,
     empty: Notify,
     withdrawn: Notify,
@@ -121,8 +125,10 @@ impl<M: Model> Queue<M> {
             preparation: Box::new(move |estimate| loader.preparation(estimate)),
             ready_idle: Notify::new(),
             ready_busy: Notify::new(),
+            waiting_busy: AtomicUsize::new(0),
             raw: Notify::new(),
             room: Notify::new(),
+            refusal: Notify::new(),
             demand: Notify::new(),
             empty: Notify::new(),
             withdrawn: Notify::new(),
@@ -154,11 +160,16 @@ impl<M: Model> Queue<M> {
         lock(&self.state).workers = workers;
     }
 
-    /// From now on every newcomer is refused with this; `None` opens the door again.
-    pub(crate) fn refuse(&self, error: Option<Error>) {
-        lock(&self.state).refusing = error;
-        // Whoever waits for room must hear of it.
-        self.room.notify_waiters();
+    /// From now on every newcomer is refused with this. Where it ends at some time, each is told how long that still is.
+    pub(crate) fn refuse(&self, error: Error, until: Option<Instant>) {
+        lock(&self.state).refusing = Some((error, until));
+        // Whoever waits, for room or for memory, must hear of it.
+        self.refusal.notify_waiters();
+    }
+
+    /// The door is open again.
+    pub(crate) fn reopen(&self) {
+        lock(&self.state).refusing = None;
     }
 
     /// Resolves at the next arrival, or at once if a job waits already.
@@ -211,10 +222,14 @@ impl<M: Model> Queue<M> {
         change(&mut lock(&self.state))
     }
 
-    /// A job is ready: one worker of each kind looks. One that leaves something wakes the next.
+    /// A job is ready. One idle worker looks, and wakes the next if it leaves something. All that hold jobs look, as their
+    /// rooms differ: what one cannot take another may.
     fn wake_one(&self) {
         self.ready_idle.notify_one();
-        self.ready_busy.notify_one();
+        // Seen wherever it matters: who waits counts himself before he looks, under the lock that the job came in by.
+        if self.waiting_busy.load(Ordering::Relaxed) > 0 {
+            self.ready_busy.notify_waiters();
+        }
     }
 
     fn overloaded(&self, why: Overload, retry_after: Duration) -> Error {

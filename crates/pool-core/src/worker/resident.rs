@@ -14,7 +14,7 @@ pub(crate) struct Resident<L: Loader> {
     loader: Arc<L>,
     lanes: Lanes,
     name: ModelId,
-    /// `None` once a step did not bring it back.
+    /// `None` once a step did not bring it back. One that broke is kept to be freed.
     loaded: Option<Loaded<L::Model>>,
     room: Room,
     pace: Pace,
@@ -37,7 +37,7 @@ pub(crate) struct WorkerMemory {
 pub(crate) enum Stepped<M: Model> {
     /// It returned; `elapsed` counts its wait for a slot.
     Done { step: Step<M>, elapsed: Duration },
-    /// The model panicked or said that it is broken; it is gone.
+    /// The model panicked or said that it is broken; it must not be stepped again.
     Died { message: Arc<str> },
     /// It did not return in time; the model is given up with the thread.
     Unresponsive { after: Duration },
@@ -104,7 +104,7 @@ impl<L: Loader> Resident<L> {
                 Stepped::Done { step, elapsed }
             }
             Ok(((loaded, _, Err(error), _), _)) => {
-                discard(&self.lanes, &self.name, loaded).await;
+                self.loaded = Some(loaded);
                 Stepped::Died { message: describe(&error) }
             }
             Err(ComputeError::Panicked { message }) => Stepped::Died { message: message.into() },

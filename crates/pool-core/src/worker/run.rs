@@ -167,6 +167,8 @@ impl<L: Loader> Worker<L> {
                 continue;
             }
             if let Some(exit) = self.step(&mut resident).await {
+                // Its jobs have been answered or given back; a model that broke is freed only now, as that may take long.
+                resident.unload().await;
                 return exit;
             }
         }

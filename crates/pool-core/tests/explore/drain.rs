@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use pool_core::{Error, Group};
+use pool_core::memory_governor::Account;
+use pool_core::{Error, Group, JobOptions};
 
+use crate::defect::with_defect;
 use crate::schedules::explore;
-use crate::scripted::{Scripted, world};
+use crate::scripted::{Scripted, add, ask, engine, world};
 use crate::seen::caller;
 
 #[test]
@@ -78,5 +80,42 @@ fn a_removal_that_comes_at_any_moment_loses_nothing() {
         let report = engine.drain(Duration::MAX).await;
         assert_eq!(report.total, removed.counts);
         seen.assert_equals_but_for_late(&report);
+    });
+}
+
+#[test]
+fn whoever_waits_for_memory_hears_of_the_end_whenever_it_comes() {
+    for removed in [false, true] {
+        explore(300, move || async move {
+            let (engine, group) = world(0, |_| {}).await;
+            let held = engine.governor().try_reserve(Account::Inputs, engine.governor().limit()).unwrap();
+            let waits = tokio::spawn({
+                let group = group.clone();
+                async move { group.submit(ask(1), JobOptions::default()).await.map(drop) }
+            });
+            if removed {
+                engine.remove(group.model(), Duration::MAX).await.unwrap();
+            } else {
+                engine.drain(Duration::MAX).await;
+            }
+            let end = waits.await.unwrap();
+            assert!(matches!(end, Err(Error::Removed { .. } | Error::ShuttingDown)), "{end:?}");
+            drop(held);
+        });
+    }
+}
+
+#[test]
+fn a_group_whose_task_panics_answers_everybody_and_can_be_removed_at_any_moment() {
+    explore(600, || async {
+        let engine = engine(1 << 20);
+        let (group, _) = with_defect(add(&engine, "m", 0..0, |_| {})).await;
+        let one = tokio::spawn(caller(group.clone(), 0));
+        tokio::task::yield_now().await;
+        let removed = engine.remove(group.model(), Duration::MAX).await.unwrap();
+        assert!(removed.is_some() && engine.stats().await.unwrap().models.is_empty());
+        let seen = one.await.unwrap();
+        add(&engine, "m", 0..0, |_| {}).await;
+        seen.assert_equals_but_for_late(&engine.drain(Duration::MAX).await);
     });
 }

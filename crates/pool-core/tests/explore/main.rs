@@ -6,6 +6,7 @@
 
 extern crate shuttle_tokio as tokio;
 
+mod defect;
 mod drain;
 mod eviction;
 mod faults;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pool_core::compute::{Lane, Scripted as Script, ScriptedCompute};
+use pool_core::memory_governor::Account;
 use pool_core::worker_state::GroupState;
 use pool_core::{Bytes, Counts, Error, GroupConfig, JobOptions, Workers};
 use tokio::time::Instant;
@@ -132,4 +133,26 @@ async fn whoever_waits_for_room_or_for_a_load_hears_of_the_shutdown() {
     assert!(matches!(room.await.unwrap().unwrap_err(), Error::ShuttingDown));
     assert!(matches!(warm.await.unwrap().unwrap_err(), Error::ShuttingDown));
     assert_eq!((report.total.accepted, report.total.failed), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_memory_hears_of_the_shutdown_and_of_a_removal() {
+    for removed in [false, true] {
+        let world = World::new().await;
+        let governor = world.engine.governor();
+        let _held = governor.try_reserve(Account::Inputs, governor.limit()).unwrap();
+        let group = world.group.clone();
+        let waits = tokio::spawn(async move { group.submit(ask(1), JobOptions::default()).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(!waits.is_finished(), "there is no room for its input");
+        if removed {
+            world.engine.remove(world.group.model(), Duration::from_secs(1)).await.unwrap();
+        } else {
+            world.engine.drain(Duration::from_secs(1)).await;
+        }
+        let end = tokio::time::timeout(Duration::from_secs(1), waits).await.expect("it hears of it");
+        let error = end.unwrap().unwrap_err();
+        assert_eq!(matches!(error, Error::Removed { .. }), removed, "{error}");
+        assert_eq!(matches!(error, Error::ShuttingDown), !removed, "{error}");
+    }
 }

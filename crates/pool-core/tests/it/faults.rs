@@ -10,7 +10,7 @@ use pool_core::worker_state::{GroupState, WorkerState};
 use pool_core::{Bytes, Engine, Error, GroupConfig, JobOptions, Workers};
 use tokio::time::Instant;
 
-use crate::scripted::{Ask, Fault, LARGE, Log, ScriptedLoader, World, ask};
+use crate::scripted::{Ask, Fault, LARGE, Log, Preparing, ScriptedLoader, World, ask};
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_kills_the_worker_and_not_its_jobs() {
@@ -349,4 +349,59 @@ async fn a_step_that_does_not_return_is_given_up_and_replaced_once() {
     assert!(world.group.stats().healthy);
     let workers = world.group.stats().workers;
     assert!(workers.iter().all(|worker| worker.state != WorkerState::Unresponsive), "{workers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_input_that_hangs_while_it_is_prepared_is_convicted_and_the_others_are_prepared_again() {
+    // On real threads: the clock stands still while one is out.
+    let engine = Engine::builder().memory_limit(Bytes(1 << 20)).build().unwrap();
+    let log = Arc::new(Log::default());
+    let group = engine.add(GroupConfig::new("m"), ScriptedLoader::new(&log)).await.unwrap();
+    let in_lane = |id| Ask { tokens: 11, ..ask(id) };
+    let hangs = Ask { prepare: Preparing::Hangs, ..in_lane(2) };
+    let list = vec![in_lane(1), hangs.clone(), in_lane(3)];
+    let mut tickets = group.try_submit_all(list, JobOptions::default()).unwrap();
+    while log.prepared.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(tickets.pop().unwrap().await.unwrap(), 3);
+    assert!(matches!(tickets.pop().unwrap().await.unwrap_err(), Error::Unresponsive { .. }));
+    assert_eq!(tickets.pop().unwrap().await.unwrap(), 1);
+    let again = group.try_submit(hangs, JobOptions::default()).unwrap_err();
+    assert!(matches!(again, Error::Convicted { .. }), "{again}");
+    assert_eq!(engine.stats().await.unwrap().lanes.prepare.lost, 1);
+    log.released.set(()).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_job_broke_a_model_does_not_wait_until_it_is_freed() {
+    // A header, the model and its end; the job's second try, alone, the same.
+    let compute = ScriptedCompute::new(|lane, ordinal| match (lane, ordinal) {
+        (Lane::Io, 5) => Script::Run { after: Duration::from_secs(100) },
+        _ => Script::Run { after: Duration::from_millis(100) },
+    });
+    let world = World::with(compute, |_| {}, |_| {}).await;
+    let start = Instant::now();
+    let end = world.submit(Ask { fault: Fault::Breaks, ..ask(1) }).await.unwrap_err();
+    assert!(matches!(end, Error::Crashed { .. }), "{end}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_secs(101)).await;
+    assert_eq!(world.log.freed.load(Ordering::SeqCst), 2, "and it is freed in the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_model_rests_everybody_is_told_how_long_it_still_does() {
+    let world = World::with(
+        ScriptedCompute::instant(),
+        |config| config.first_backoff = Duration::from_secs(100),
+        |loader| loader.failures = vec!["no such file"].into(),
+    )
+    .await;
+    let rests = world.submit(ask(1)).await.unwrap_err().retry_after().unwrap();
+    let ends = Instant::now() + rests;
+    tokio::time::sleep(rests - Duration::from_secs(5)).await;
+    let left = ends - Instant::now();
+    assert_eq!(world.refused(ask(2)).retry_after(), Some(left));
+    assert_eq!(world.group.warm().await.unwrap_err().retry_after(), Some(left));
 }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod builder;
+mod defect;
 mod drain;
 mod ends;
 mod events;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pool_core::compute::ScriptedCompute;
-use pool_core::memory_governor::Pressure;
+use pool_core::memory_governor::{Account, Pressure};
 use pool_core::worker_state::GroupState;
 use pool_core::{Bytes, Engine, Error, Footprint, Group, GroupConfig, JobOptions, Overload, Workers};
 
@@ -137,6 +137,40 @@ async fn idle_models_go_for_inputs_that_were_refused() {
     assert_eq!(busy.stats().state, GroupState::Resident, "what has work stays");
     large().unwrap().await.unwrap();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_model_that_is_too_young_to_go_goes_for_inputs_once_it_is_not() {
+    let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(16_000));
+    let (idle, _) = model(&engine, "idle", 7_000).await;
+    let (asked, _) = model(&engine, "asked", 7_500).await;
+    asked.warm().await.unwrap();
+    idle.warm().await.unwrap();
+    let running = asked.try_submit(Ask { steps: 100, ..ask(1) }, JobOptions::default()).unwrap();
+    let large = asked.submit(Ask { tokens: 5_000, ..ask(2) }, JobOptions::default());
+    let large = tokio::time::timeout(Duration::from_secs(7), large).await;
+    assert_eq!(idle.stats().state, GroupState::Absent);
+    large.expect("nobody waits for ever").unwrap().await.unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_model_stays_where_the_memory_was_freed_before_its_time() {
+    let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(16_000));
+    let (asked, _) = model(&engine, "asked", 100).await;
+    let (idle, _) = model(&engine, "idle", 5_000).await;
+    asked.warm().await.unwrap();
+    idle.warm().await.unwrap();
+    let held = engine.governor().try_reserve(Account::Inputs, Bytes(8_000)).unwrap();
+    let large = tokio::spawn({
+        let asked = asked.clone();
+        async move { asked.submit(Ask { tokens: 5_000, ..ask(1) }, JobOptions::default()).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(held);
+    large.await.unwrap().unwrap().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(idle.stats().state, GroupState::Resident);
 }
 
 #[tokio::test(start_paused = true)]

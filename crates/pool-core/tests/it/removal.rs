@@ -11,6 +11,7 @@ use pool_core::worker_state::GroupState;
 use pool_core::{Bytes, Error, GroupConfig, JobOptions, ModelId, Workers};
 use tokio::time::Instant;
 
+use crate::defect::with_defect;
 use crate::scripted::{Ask, Log, ScriptedLoader, World, ask, engine, settle};
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +100,49 @@ async fn an_add_that_is_dropped_half_way_leaves_no_group() {
         assert!(stats.models.is_empty() && stats.memory.used == Bytes::ZERO, "{stats:?}");
     }
     engine.add(config(), ScriptedLoader::new(&log)).await.unwrap().warm().await.unwrap();
+}
+
+/// A model of so many bytes.
+fn loader(log: &Arc<Log>, weights: u64) -> ScriptedLoader {
+    let mut loader = ScriptedLoader::new(log);
+    loader.footprint.weights = Bytes(weights);
+    loader
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_ended_by_a_defect_says_so_holds_nothing_and_can_be_removed() {
+    let engine = engine(&ScriptedCompute::taking(Duration::from_millis(100)), Bytes(16_000));
+    let log = Arc::new(Log::default());
+    let idle = engine.add(GroupConfig::new("idle"), loader(&log, 8_000)).await.unwrap();
+    idle.warm().await.unwrap();
+    let broken = with_defect(engine.add(GroupConfig::new("m"), loader(&log, 4_000))).await.unwrap();
+    let ticket = broken.try_submit(ask(1), JobOptions::default()).unwrap();
+    for error in [ticket.await.unwrap_err(), broken.warm().await.unwrap_err()] {
+        assert!(matches!(&error, Error::Failed { .. }) && error.to_string().contains("defect"), "{error}");
+    }
+    let stats = broken.stats();
+    assert_eq!((stats.state, stats.healthy), (GroupState::Closed, false));
+    assert!(stats.workers.is_empty() && stats.resident == Bytes::ZERO, "{stats:?}");
+    // Another model's load does not wait for memory that is free already.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let other = engine.add(GroupConfig::new("other"), loader(&log, 10_000)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), other.warm()).await.expect("it is loaded").unwrap();
+    assert_eq!(idle.stats().state, GroupState::Absent);
+    let removed = engine.remove(broken.model(), Duration::from_secs(5));
+    let report = tokio::time::timeout(Duration::from_secs(60), removed).await.expect("it is removed");
+    assert_eq!(report.unwrap().expect("it was there").counts.failed, 1);
+    let again = engine.add(GroupConfig::new("m"), loader(&log, 4_000)).await.unwrap();
+    assert_eq!(again.try_submit(ask(2), JobOptions::default()).unwrap().await.unwrap(), 2);
+    assert!(engine.remove(again.model(), Duration::from_secs(5)).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_whose_removal_cut_off_a_step_is_not_said_to_be_there() {
+    let world = World::new().await;
+    let long = world.submit(Ask { steps: 10_000, ..ask(1) });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.engine.remove(world.group.model(), Duration::from_millis(10)).await.unwrap();
+    assert!(matches!(long.await.unwrap_err(), Error::Removed { .. }));
+    let stats = world.group.stats();
+    assert!(stats.workers.is_empty() && stats.resident == Bytes::ZERO, "{stats:?}");
 }

@@ -130,9 +130,11 @@ async fn numbers_of_workers_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_is_taken_once() {
+async fn a_model_has_a_name_and_it_is_taken_once() {
     let world = World::new().await;
     let log = std::sync::Arc::new(Log::default());
+    let nameless = world.engine.add(GroupConfig::new(""), ScriptedLoader::new(&log)).await;
+    assert!(matches!(nameless.unwrap_err(), Error::InvalidConfig { .. }));
     let again = world.engine.add(GroupConfig::new("scripted"), ScriptedLoader::new(&log)).await;
     assert!(matches!(again.unwrap_err(), Error::DuplicateModel { .. }));
 }

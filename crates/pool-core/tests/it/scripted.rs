@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use pool_core::compute::ScriptedCompute;
@@ -44,6 +44,8 @@ pub(crate) enum Preparing {
     Fine,
     Invalid,
     Panics,
+    /// Until the log says otherwise.
+    Hangs,
 }
 
 pub(crate) fn ask(id: u32) -> Ask {
@@ -61,6 +63,8 @@ pub(crate) struct Log {
     pub(crate) loads: AtomicUsize,
     pub(crate) freed: AtomicUsize,
     pub(crate) prepared: AtomicUsize,
+    /// Set to let go of the preparations that hang.
+    pub(crate) released: OnceLock<()>,
 }
 
 impl Log {
@@ -186,10 +190,12 @@ impl Loader for ScriptedLoader {
     fn prepare(&self, request: &Ask) -> Result<Prepared<u64>, ModelError> {
         self.log.prepared.fetch_add(1, Ordering::SeqCst);
         match request.prepare {
-            Preparing::Invalid => Err(ModelError::invalid("cannot be prepared")),
+            Preparing::Invalid => return Err(ModelError::invalid("cannot be prepared")),
             Preparing::Panics => panic!("told to panic while preparing"),
-            Preparing::Fine => Ok(Prepared { value: request.tokens, cost: Scripted::estimate(request) }),
+            Preparing::Hangs => *self.log.released.wait(),
+            Preparing::Fine => {}
         }
+        Ok(Prepared { value: request.tokens, cost: Scripted::estimate(request) })
     }
 
     fn preparation(&self, estimate: Cost) -> Preparation {

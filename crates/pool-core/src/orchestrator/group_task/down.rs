@@ -142,10 +142,12 @@ impl<L: Loader> GroupTask<L> {
 
     /// The group takes nothing until its backoff ends; what waits is told.
     pub(super) fn rest(&mut self, error: impl Fn(ModelId, Duration) -> Error) {
-        let error = error(self.shared.model().clone(), self.rests_for(Instant::now()));
-        self.resting = Some(error.clone());
+        let now = Instant::now();
+        let rests_for = self.rests_for(now);
+        let error = error(self.shared.model().clone(), rests_for);
+        self.resting = Some((error.clone(), now + rests_for));
         if !self.draining {
-            self.shared.queue.refuse(Some(error.clone()));
+            self.shared.queue.refuse(error.clone(), Some(now + rests_for));
         }
         // A worker that drains goes on with what it holds.
         self.shared.queue.fail_waiting(&error);
@@ -157,7 +159,7 @@ impl<L: Loader> GroupTask<L> {
     pub(super) fn going_down(&mut self) {
         self.draining = true;
         let error = self.shared.closing_error();
-        self.shared.queue.refuse(Some(error.clone()));
+        self.shared.queue.refuse(error.clone(), None);
         self.shared.queue.fail_all(&error);
         for reply in self.warm.drain(..) {
             let _ = reply.send(Err(error.clone()));
@@ -207,7 +209,7 @@ impl<L: Loader> GroupTask<L> {
         let shared = Arc::clone(&self.shared);
         let error = shared.closing_error();
         self.draining = true;
-        shared.queue.refuse(Some(error.clone()));
+        shared.queue.refuse(error.clone(), None);
         for reply in self.warm.drain(..) {
             let _ = reply.send(Err(error.clone()));
         }

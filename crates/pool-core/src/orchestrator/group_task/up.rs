@@ -103,7 +103,7 @@ impl<L: Loader> GroupTask<L> {
     /// Whoever comes is let in again.
     pub(super) fn reopen(&mut self) {
         if self.resting.take().is_some() && !self.draining {
-            self.shared.queue.refuse(None);
+            self.shared.queue.reopen();
         }
     }
 
@@ -112,8 +112,8 @@ impl<L: Loader> GroupTask<L> {
             Ok(())
         } else if self.draining {
             Err(self.shared.closing_error())
-        } else if let Some(error) = &self.resting {
-            Err(error.clone())
+        } else if let Some((error, until)) = &self.resting {
+            Err(error.at(Some(*until), Instant::now()))
         } else {
             self.warm.push(reply);
             return;

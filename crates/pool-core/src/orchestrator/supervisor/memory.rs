@@ -94,30 +94,41 @@ impl Supervisor {
     /// Asks the least recently used groups to free so many bytes. Whether they are coming, now or in a while.
     fn make_room(&self, model: &ModelId, needed: Bytes) -> bool {
         let others = self.members.iter().filter(|member| member.model() != model);
-        self.evict_among(others.filter_map(|member| member.candidate()).collect(), needed, model.as_str())
+        let candidates = others.filter_map(|member| member.candidate()).collect();
+        self.evict_among(candidates, needed, model.as_str()) != Eviction::Never
     }
 
     /// Inputs were refused for want of so many bytes: models that nobody uses now make room for the next.
-    pub(super) fn relieve(&self, lacking: Bytes) {
+    pub(super) fn relieve(&mut self, lacking: Bytes) {
+        let frees = self.governor.frees();
         let candidates = self.members.iter().filter_map(|member| member.candidate());
-        self.evict_among(candidates.filter(|candidate| !candidate.busy).collect(), lacking, "inputs");
+        let idle = candidates.filter(|candidate| !candidate.busy).collect();
+        if self.evict_among(idle, lacking, "inputs") == Eviction::Later {
+            // What frees memory for the least wakes everybody, and whoever still lacks some says so again.
+            let least = self.lacking.take().map_or(lacking, |(other, _)| other.min(lacking));
+            self.lacking = Some((least, frees));
+        }
     }
 
-    /// Asks the least recently used of these to go, unless those that are leaving suffice. Whether so many bytes are coming.
-    fn evict_among(&self, candidates: Vec<Candidate>, needed: Bytes, wanted_for: &str) -> bool {
+    /// Looks again at what could not be freed yet, unless some memory has been: whoever still lacks any has said so since.
+    pub(super) fn relieve_again(&mut self) {
+        if let Some((lacking, frees)) = self.lacking.take()
+            && !frees.has_news()
+        {
+            self.relieve(lacking);
+        }
+    }
+
+    /// Asks the least recently used of these to go, unless those that are leaving suffice.
+    fn evict_among(&self, candidates: Vec<Candidate>, needed: Bytes, wanted_for: &str) -> Eviction {
         let needed = needed - self.members.iter().map(|member| member.leaving()).sum();
-        if needed == Bytes::ZERO {
-            return true;
+        let eviction = eviction::choose(&candidates, needed, Instant::now(), MIN_RESIDENCE);
+        if let Eviction::Now(victims) = &eviction {
+            for member in self.members.iter().filter(|member| victims.contains(member.model())) {
+                tracing::info!(model = %member.model(), wanted_for, "evicting to make room");
+                member.evict();
+            }
         }
-        let victims = match eviction::choose(&candidates, needed, Instant::now(), MIN_RESIDENCE) {
-            Eviction::Now(victims) => victims,
-            Eviction::Later => return true,
-            Eviction::Never => return false,
-        };
-        for member in self.members.iter().filter(|member| victims.contains(member.model())) {
-            tracing::info!(model = %member.model(), wanted_for, "evicting to make room");
-            member.evict();
-        }
-        true
+        eviction
     }
 }

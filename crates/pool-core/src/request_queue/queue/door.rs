@@ -13,13 +13,6 @@ struct Parcel<M: Model> {
     twin: bool,
 }
 
-/// Requests at the door.
-struct Delivery<M: Model> {
-    parcels: Vec<Parcel<M>>,
-    /// Whether there was memory for all their inputs. What there is may yet be enough for those that join no other.
-    funded: bool,
-}
-
 /// What has come in.
 struct Entry {
     joined: usize,
@@ -39,12 +32,11 @@ impl<M: Model> Queue<M> {
     ) -> Result<Vec<Accepted<M>>, TurnedAway<M>> {
         let now = Instant::now();
         // What unwinds from within the lock drops its guard first and the tickets after it: they find the door unlocked.
-        let mut delivery = self.pack(requests, options, events);
+        let mut parcels = self.pack(requests, options, events);
         let entry = self.change(|state| {
-            self.admit(state, &mut delivery, options, heed_time, now)?;
-            Ok(state.take_in(&mut delivery.parcels, options, now))
+            self.admit(state, &mut parcels, options, heed_time, now)?;
+            Ok(state.take_in(&mut parcels, options, now))
         });
-        let parcels = delivery.parcels;
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
@@ -76,7 +68,7 @@ impl<M: Model> Queue<M> {
         requests: Vec<M::Request>,
         options: &JobOptions,
         events: Option<usize>,
-    ) -> Delivery<M> {
+    ) -> Vec<Parcel<M>> {
         let list = requests.len() > 1;
         let mut seen = FxHashSet::default();
         let parcels = requests.into_iter().map(|request| {
@@ -119,14 +111,7 @@ impl<M: Model> Queue<M> {
             let ticket = Ticket::new(id, number, answer, options.deadline, desk);
             Parcel { arrival: Some(arrival), ticket, receiver, twin }
         });
-        let mut parcels: Vec<_> = parcels.collect();
-        let total = parcels.iter().map(|parcel| parcel.cost().bytes).sum();
-        let inputs = self.governor.try_reserve(Account::Inputs, total);
-        let funded = inputs.is_ok();
-        if let Ok(mut inputs) = inputs {
-            parcels.iter_mut().for_each(|parcel| parcel.fund(&mut inputs));
-        }
-        Delivery { parcels, funded }
+        parcels.collect()
     }
 
     /// Accepts one request, waiting for room until its deadline.
@@ -145,6 +130,7 @@ impl<M: Model> Queue<M> {
         let mut told = false;
         loop {
             let room = self.room.notified();
+            let refusal = self.refusal.notified();
             // Before the attempt, so that memory freed after it goes unnoticed by nobody.
             let freed = self.governor.freed();
             let error = match self.try_submit(requests, options, events, false) {
@@ -180,6 +166,7 @@ impl<M: Model> Queue<M> {
                 biased;
                 () = room, if !memory => told = true,
                 () = freed, if memory => {}
+                () = refusal => {}
                 () = expired => {
                     self.count_refused(1);
                     return Err(self.deadline_exceeded());
@@ -188,22 +175,24 @@ impl<M: Model> Queue<M> {
         }
     }
 
+    /// Finds out whether all of these may come in, and then takes the memory for their inputs: what is turned away for any
+    /// other reason takes none from others and has nothing evicted.
     fn admit(
         &self,
         state: &mut State<M>,
-        delivery: &mut Delivery<M>,
+        parcels: &mut [Parcel<M>],
         options: &JobOptions,
         heed_time: bool,
         now: Instant,
     ) -> Result<(), Error> {
-        if let Some(error) = &state.refusing {
-            return Err(error.clone());
+        if let Some((error, until)) = &state.refusing {
+            return Err(error.at(*until, now));
         }
         if options.deadline.has_passed(now) {
             return Err(self.deadline_exceeded());
         }
         let (mut jobs, mut cost) = (0, Cost::ZERO);
-        for parcel in &delivery.parcels {
+        for parcel in &*parcels {
             if let Some(retry_after) = state.sentence(parcel.fingerprint(), now) {
                 return Err(self.convicted(retry_after));
             }
@@ -218,17 +207,15 @@ impl<M: Model> Queue<M> {
         if !heed_time {
             limits.max_wait = None;
         }
-        let newcomer = Newcomer { tickets: delivery.parcels.len(), jobs, cost, allowed };
+        let newcomer = Newcomer { tickets: parcels.len(), jobs, cost, allowed };
         admission::admit(&limits, &held, &newcomer).map_err(|refusal| match refusal {
             Refusal::TooLarge(why) => self.too_large(why),
             Refusal::Overloaded { why, retry_after } => self.overloaded(why, retry_after),
         })?;
-        if !delivery.funded {
-            let inputs = self.governor.try_reserve(Account::Inputs, cost.bytes);
-            let mut inputs = inputs.map_err(|short| self.no_memory(&held, short))?;
-            let newcomers = delivery.parcels.iter_mut().filter(|parcel| !parcel.joins(state));
-            newcomers.for_each(|parcel| parcel.fund(&mut inputs));
-        }
+        let inputs = self.governor.try_reserve(Account::Inputs, cost.bytes);
+        let mut inputs = inputs.map_err(|short| self.no_memory(&held, short))?;
+        let newcomers = parcels.iter_mut().filter(|parcel| !parcel.joins(state));
+        newcomers.for_each(|parcel| parcel.fund(&mut inputs));
         Ok(())
     }
 }

@@ -40,6 +40,12 @@ impl<M: Model> Queue<M> {
         if idle { self.ready_idle.notified() } else { self.ready_busy.notified() }
     }
 
+    /// Counts a worker that holds jobs and waits for more.
+    pub(in crate::request_queue) fn waits_busy(&self) -> WaitsBusy<'_> {
+        self.waiting_busy.fetch_add(1, Ordering::Relaxed);
+        WaitsBusy(&self.waiting_busy)
+    }
+
     /// Puts leased jobs back to where they stood.
     pub(in crate::request_queue) fn give_back(&self, jobs: &[JobId], alone: bool) {
         if jobs.is_empty() {
@@ -172,6 +178,15 @@ impl<M: Model> Queue<M> {
         self.withdrawn.notify_waiters();
         self.room.notify_waiters();
         self.empty.notify_waiters();
+    }
+}
+
+/// A worker that holds jobs waits for more, until this is dropped.
+pub(in crate::request_queue) struct WaitsBusy<'a>(&'a AtomicUsize);
+
+impl Drop for WaitsBusy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The door, where a modality's own code and the runtime may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -127,6 +129,28 @@ async fn who_joins_costs_nothing() {
     assert!(matches!(error, Error::TooLarge { why: Excess::Bytes { .. }, .. }), "{error}");
     drop((first, joined, mixed));
     assert_eq!((used(&governor), queue.stats().counts.cancelled), (0, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_evicted_for_what_would_not_come_in_or_costs_nothing() {
+    let (queue, governor) = queue(1_000);
+    let lacks = || pin!(governor.lacking()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    let submit = |requests: Vec<u64>, deadline| {
+        let options = JobOptions::default().deadline(deadline);
+        queue.try_submit(requests, &options, None, true).map_err(|(error, _)| error)
+    };
+    let equal = submit(vec![600; 5], Deadline::NONE).unwrap();
+    assert!(!lacks(), "together they cost what one does");
+    let error = submit(vec![700], Deadline::at(Instant::now())).unwrap_err();
+    assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error}");
+    queue.refuse(Error::ShuttingDown, None);
+    assert!(matches!(submit(vec![700], Deadline::NONE).unwrap_err(), Error::ShuttingDown));
+    assert!(!lacks() && used(&governor) == 600);
+    queue.reopen();
+    let error = submit(vec![700], Deadline::NONE).unwrap_err();
+    assert!(matches!(error, Error::Overloaded { why: Overload::Memory, .. }), "{error}");
+    assert!(lacks(), "this one would come in");
+    drop(equal);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::memory_governor::Governor;
 use crate::model::{LoadError, Loader, Model, ModelError, Prepared, Room, Step, StepError};
 use crate::request_queue::{Accepted, JobOptions, Lease, Queue, QueueConfig, QueueLimits};
-use crate::types::{Bytes, Cost, Fingerprint, ModelId, Priority};
+use crate::types::{Bytes, Cost, Fingerprint, ModelId, Priority, Tokens};
 
 /// A model that is never stepped here.
 #[derive(Debug)]
@@ -146,6 +146,19 @@ async fn a_worker_hears_that_a_job_it_holds_was_withdrawn() {
     assert!(polled(lease.withdrawn())(), "nor is it missed by whoever asks later");
     assert_eq!(lease.prune().len(), 1);
     assert!(!polled(lease.withdrawn())(), "nothing is held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_busy_worker_has_no_room_for_another_takes() {
+    let queue = queue();
+    let _held = [submit(&queue, 1), submit(&queue, 2)];
+    let (mut full, mut roomy) = (Lease::new(Arc::clone(&queue)), Lease::new(Arc::clone(&queue)));
+    assert_eq!((full.try_pull(Room::jobs(1)).len(), roomy.try_pull(Room::jobs(1)).len()), (1, 1));
+    let mut full = polled(async { drop(full.pull(Room::new(1, Tokens::ZERO)).await) });
+    let mut roomy = polled(async { drop(roomy.pull(Room::jobs(1)).await) });
+    assert!(!full() && !roomy(), "nothing waits");
+    let _ticket = submit(&queue, 3);
+    assert!(!full() && roomy());
 }
 
 /// Polls a future each time it is called: whether it is done.

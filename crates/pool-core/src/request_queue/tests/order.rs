@@ -61,3 +61,28 @@ fn whom_to_forget_is_not_looked_for_at_every_arrival() {
     }
     assert!(share.forgets_at() >= 1000, "only twice as many as there were are worth another look");
 }
+
+#[test]
+fn gaps_of_a_long_line_are_closed_once_a_part_of_it_has_gone() {
+    let closings = |jobs: usize| {
+        let mut share = FairShare::default();
+        let (one, other) = (Principal::from("one"), Principal::from("other"));
+        share.arrive(&other, Tokens(1));
+        for _ in 0..jobs {
+            share.arrive(&one, Tokens(1));
+        }
+        let closes = |_: &usize| {
+            share.leave(&one, Tokens(1));
+            let closes = share.has_gaps();
+            if closes {
+                share.begin_to_close();
+                share.end_closing();
+            }
+            closes
+        };
+        (0..64).filter(closes).count()
+    };
+    assert_eq!(closings(100), 64);
+    assert_eq!(closings(1000), 1, "each closing looks at all of them");
+    assert_eq!(closings(100_000), 0);
+}
