@@ -10,10 +10,8 @@ use std::path::Path;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use model_source::{Gguf, LanguageTokenizer, Special};
 
-const MODELS: [&str; 2] = [
-    "SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf",
-    "gemma-3-270m/gemma-3-270m-q4_k_m.gguf",
-];
+const MODELS: [&str; 2] =
+    ["SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m/gemma-3-270m-q4_k_m.gguf"];
 
 fn tokenizer(path: &Path) -> LanguageTokenizer {
     LanguageTokenizer::from_gguf(&Gguf::open_path(path).unwrap()).unwrap()

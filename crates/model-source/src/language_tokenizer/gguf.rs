@@ -80,8 +80,15 @@ pub(super) fn open(file: &Gguf) -> Result<(GgufTokenizer, Vocabulary, SpecialTok
     let kind = file.text("tokenizer.ggml.model")?.ok_or_else(|| {
         file.invalid("has no tokenizer (tokenizer.ggml.model); convert the model again".to_owned())
     })?;
-    let tokens = tokens(file)?;
+    let mut tokens = tokens(file)?;
     let mut special = special_tokens(file, tokens.spellings.len())?;
+    // Some files say what a token marks and forget that it is no text.
+    for id in special.markers() {
+        let kind = &mut tokens.kinds[id as usize];
+        if matches!(kind, Kind::Text | Kind::UserDefined) {
+            *kind = Kind::Control;
+        }
+    }
     let (method, bos) = match kind {
         "gpt2" => byte_pair(file, &tokens, &special)?,
         "llama" => (sentence_piece(file, &tokens, &special)?, true),
@@ -93,7 +100,7 @@ pub(super) fn open(file: &Gguf) -> Result<(GgufTokenizer, Vocabulary, SpecialTok
     };
     let is_control = |id: u32| matches!(tokens.kinds[id as usize], Kind::Control | Kind::Unknown);
     special.add_known(|spelling| tokens.id(spelling).filter(|id| is_control(*id)));
-    let vocabulary = vocabulary(&tokens, &method, &special);
+    let vocabulary = vocabulary(&tokens, &method);
     let matcher = |found: Result<Matcher, String>| found.map_err(|reason| file.invalid(reason));
     let control = tokens.spellings().filter(|(id, _)| is_control(*id));
     let user_defined = tokens.of_kind(Kind::UserDefined);
@@ -286,7 +293,7 @@ fn sentence_piece(file: &Gguf, tokens: &Tokens, special: &SpecialTokens) -> Resu
 }
 
 /// What each token adds to a text.
-fn vocabulary(tokens: &Tokens, method: &Method, special: &SpecialTokens) -> Vocabulary {
+fn vocabulary(tokens: &Tokens, method: &Method) -> Vocabulary {
     let alphabet = ByteAlphabet::new();
     let mut vocabulary = Vocabulary::with_capacity(tokens.spellings.len());
     let mut bytes = Vec::new();
@@ -302,9 +309,6 @@ fn vocabulary(tokens: &Tokens, method: &Method, special: &SpecialTokens) -> Voca
             _ => bytes.extend_from_slice(spelling.as_bytes()),
         }
         vocabulary.push(Some(&bytes), matches!(kind, Kind::Control | Kind::Unknown));
-    }
-    for id in special.ids() {
-        vocabulary.mark_special(id);
     }
     vocabulary.space_before_text =
         matches!(method, Method::SentencePiece(SentencePiece { space_before_text: true, .. }));

@@ -54,6 +54,13 @@ struct Config {
     added_tokens_decoder: Option<BTreeMap<String, Added>>,
 }
 
+impl Config {
+    /// The added tokens by id.
+    fn added(&self) -> impl Iterator<Item = (u32, &Added)> {
+        self.added_tokens_decoder.iter().flatten().filter_map(|(id, token)| Some((id.parse().ok()?, token)))
+    }
+}
+
 /// An added token as `tokenizer_config.json` tells it.
 #[derive(Deserialize)]
 struct Added {
@@ -68,6 +75,19 @@ struct Added {
     normalized: bool,
     #[serde(default)]
     special: bool,
+}
+
+impl From<&Added> for AddedToken {
+    fn from(token: &Added) -> Self {
+        Self {
+            content: token.content.clone(),
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            single_word: token.single_word,
+            normalized: token.normalized,
+            special: token.special,
+        }
+    }
 }
 
 /// What is read of `generation_config.json`.
@@ -89,7 +109,7 @@ pub(super) fn open(files: &ModelFiles) -> Result<(JsonTokenizer, Vocabulary, Spe
     let generation: GenerationConfig = files.json_if_any("generation_config.json")?.unwrap_or_default();
     let label = files.require("tokenizer.json")?.label();
     let invalid = |reason: String| SourceError::InvalidFile { file: label.to_owned(), reason };
-    let mut tokenizer = files.tokenizer()?;
+    let mut tokenizer = spelled_anew(files, files.tokenizer()?, &config)?;
     // Whole texts are wanted, and nothing but them.
     tokenizer.with_padding(None);
     let settled = tokenizer.with_truncation(None).map(|_| ());
@@ -141,23 +161,37 @@ impl JsonTokenizer {
     }
 }
 
+/// The tokenizer, with tokens spelled as `tokenizer_config.json` has them where it gives their ids other spellings (as for
+/// InternLM 2, whose `tokenizer.json` calls `<|im_start|>` unused).
+fn spelled_anew(files: &ModelFiles, tokenizer: Tokenizer, config: &Config) -> Result<Tokenizer, SourceError> {
+    let renamed = config.added().filter_map(|(id, token)| {
+        let former = tokenizer.id_to_token(id)?;
+        tokenizer.token_to_id(&token.content).is_none().then(|| (former, &token.content, id))
+    });
+    let renamed: Vec<(String, &String, u32)> = renamed.collect();
+    if renamed.is_empty() {
+        return Ok(tokenizer);
+    }
+    let mut json: Value = files.json("tokenizer.json")?;
+    let Some(vocabulary) = json.pointer_mut("/model/vocab").and_then(Value::as_object_mut) else {
+        return Ok(tokenizer);
+    };
+    for (former, content, id) in renamed {
+        vocabulary.remove(&former);
+        vocabulary.insert(content.clone(), id.into());
+    }
+    let label = files.require("tokenizer.json")?.label().to_owned();
+    serde_json::from_value(json).map_err(|error| SourceError::InvalidFile {
+        file: label,
+        reason: format!("cannot take the spellings of tokenizer_config.json: {error}"),
+    })
+}
+
 /// Adds the tokens that only `tokenizer_config.json` tells of, if the vocabulary has them: others would have no row in the
 /// model's embeddings.
 fn add_tokens(tokenizer: &mut Tokenizer, config: &Config) -> tokenizers::Result<()> {
     let known = tokenizer.get_added_tokens_decoder();
-    let mut added: Vec<AddedToken> = config
-        .added_tokens_decoder
-        .iter()
-        .flatten()
-        .map(|(_, token)| AddedToken {
-            content: token.content.clone(),
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            single_word: token.single_word,
-            normalized: token.normalized,
-            special: token.special,
-        })
-        .collect();
+    let mut added: Vec<AddedToken> = config.added().map(|(_, token)| token.into()).collect();
     let named =
         [&config.bos_token, &config.eos_token, &config.unk_token, &config.pad_token].into_iter().flatten();
     for special in named.chain(config.additional_special_tokens.iter().flatten()) {
@@ -227,7 +261,7 @@ fn special_tokens(
         ends: ends.into_iter().filter(|id| (*id as usize) < vocabulary.len()).collect(),
     };
     special.add_known(|spelling| tokenizer.token_to_id(spelling).filter(|id| vocabulary.is_special(*id)));
-    for id in special.ids() {
+    for id in special.markers() {
         vocabulary.mark_special(id);
     }
     (vocabulary, special)

@@ -59,12 +59,10 @@ impl SpecialTokens {
         self.ends.dedup();
     }
 
-    /// The tokens with a meaning of their own, which are never text.
-    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
-        [self.bos, self.eos, self.eot, self.unk, self.pad]
-            .into_iter()
-            .flatten()
-            .chain(self.ends.iter().copied())
+    /// The tokens that mark where something begins or ends, which are never text. Padding and the unknown token are not among
+    /// them: some files name any token for those.
+    pub(super) fn markers(&self) -> impl Iterator<Item = u32> {
+        [self.bos, self.eos, self.eot].into_iter().flatten().chain(self.ends.iter().copied())
     }
 }
 

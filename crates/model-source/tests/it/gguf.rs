@@ -42,7 +42,7 @@ fn refusal(bytes: &[u8]) -> String {
 #[test]
 fn metadata_and_tensors_come_as_they_were_written_in_both_versions() {
     for version in [2, 3] {
-        let (folder, path) = GgufFile { version, ..small() }.written();
+        let (folder, path) = small().version(version).written();
         let file = Gguf::open_path(&path).unwrap();
         // The mapping outlives the name it was opened by.
         drop(folder);
@@ -157,7 +157,7 @@ fn other_kinds_of_files_are_told_apart() {
     assert_eq!(refusal(b"{\"a\":1}"), "is no GGUF file: it does not begin with GGUF");
     let pointer = b"version https://git-lfs.github.com/spec/v1\n";
     assert!(refusal(pointer).starts_with("is a git-lfs pointer"));
-    let version = |version| refusal(&GgufFile { version, ..small() }.bytes());
+    let version = |version| refusal(&small().version(version).bytes());
     assert!(version(1).starts_with("is of GGUF version 1, which is no longer read"));
     assert_eq!(version(4), "is of GGUF version 4; versions 2 and 3 are read");
     assert!(version(3u32.swap_bytes()).starts_with("is big-endian"));

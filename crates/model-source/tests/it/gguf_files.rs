@@ -13,7 +13,7 @@ pub(crate) const ARRAY: u32 = 9;
 /// A file that is being put together.
 #[derive(Clone)]
 pub(crate) struct GgufFile {
-    pub(crate) version: u32,
+    version: u32,
     /// Each with its key, its type and its bytes.
     metadata: Vec<(String, u32, Vec<u8>)>,
     tensors: Vec<Tensor>,
@@ -42,6 +42,11 @@ impl Default for GgufFile {
 }
 
 impl GgufFile {
+    pub(crate) fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
     pub(crate) fn raw(mut self, key: &str, type_number: u32, bytes: Vec<u8>) -> Self {
         self.metadata.push((key.to_owned(), type_number, bytes));
         self

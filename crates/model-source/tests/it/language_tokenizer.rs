@@ -1,6 +1,7 @@
 //! Language tokenizers: against the reference implementations, on small vocabularies, and by their properties.
 
 mod byte_pair;
+mod huggingface;
 mod properties;
 mod reference;
 mod sentence_piece;

@@ -73,6 +73,17 @@ fn special_tokens_in_text_are_as_asked_for() {
     assert_eq!((tokenizer.special_tokens().eot, &*tokenizer.special_tokens().ends), (Some(259), &[259][..]));
 }
 
+/// Files in which the end of text has the type of text, or in which padding is any token, as some converters wrote them.
+#[test]
+fn a_token_that_marks_an_end_is_special_whatever_its_type() {
+    let file = vocabulary("gpt-2").number("tokenizer.ggml.eot_token_id", 261);
+    let tokenizer = opened(&file.number("tokenizer.ggml.padding_token_id", 0)).unwrap();
+    assert!(tokenizer.is_special(261) && !tokenizer.is_special(0));
+    assert_eq!(tokenizer.special_tokens().ends, [259, 261]);
+    assert_eq!(tokenizer.encode("<tool>!", Special::Parse).unwrap(), [261, 0]);
+    assert!(!tokenizer.encode("<tool>!", Special::Plain).unwrap().contains(&261));
+}
+
 #[test]
 fn what_cannot_be_read_is_told() {
     let file = vocabulary("gpt-99");

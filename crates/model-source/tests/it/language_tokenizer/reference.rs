@@ -44,6 +44,7 @@ fn digest(ids: &[u32]) -> String {
 async fn published_tokenizers_encode_as_transformers_does() {
     let expected = expected();
     let texts = texts(&expected);
+    let mut different = Vec::new();
     for (name, digests) in expected["packages"].as_object().unwrap() {
         let Some(folder) = model(name) else {
             continue;
@@ -54,10 +55,13 @@ async fn published_tokenizers_encode_as_transformers_does() {
             assert_eq!(digests.len(), texts.len());
             for (text, expected) in texts.iter().zip(digests) {
                 let ids = tokenizer.encode(text, special).unwrap();
-                assert_eq!(digest(&ids), expected, "{name}, {kind}: {text:?} became {ids:?}");
+                if digest(&ids) != expected {
+                    different.push(format!("{name}, {kind}: {text:?} became {ids:?}"));
+                }
             }
         }
     }
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 #[test]
@@ -97,7 +101,7 @@ async fn what_configurations_say_of_special_tokens_is_known() {
     };
     for (name, expected) in [
         ("llama3", &["<|end_of_text|>", "<|eot_id|>"][..]),
-        ("llama3_1", &["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"]),
+        ("llama3_1", &["<|end_of_text|>", "<|eot_id|>"]),
         ("qwen3", &["<|endoftext|>", "<|im_end|>"]),
         ("gemma3", &["<end_of_turn>"]),
         ("mistral_nemo", &["</s>"]),
