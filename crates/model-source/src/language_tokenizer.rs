@@ -13,6 +13,7 @@ mod merging;
 mod sentence_piece;
 mod special;
 mod split;
+mod tokens;
 mod vocabulary;
 
 use std::fmt;

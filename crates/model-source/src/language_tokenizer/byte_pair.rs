@@ -10,9 +10,9 @@ use tokenizers::normalizers::NFC;
 use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::byte_alphabet::ByteAlphabet;
-use super::gguf::Tokens;
 use super::merging::{Chain, Join, NO_TOKEN, Piece};
 use super::split::{Preparation, Splitter};
+use super::tokens::Tokens;
 
 /// The merges of a vocabulary.
 pub(super) struct BytePair {

@@ -3,7 +3,6 @@
 //! The keys: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, "Tokenizer".
 
 use candle_core::quantized::gguf_file::Value;
-use rustc_hash::FxHashMap;
 
 use super::Special;
 use super::byte_alphabet::ByteAlphabet;
@@ -12,51 +11,9 @@ use super::matcher::{Matcher, Part};
 use super::sentence_piece::{self, SentencePiece};
 use super::special::SpecialTokens;
 use super::split::Preparation;
+use super::tokens::{self, Kind, Tokens};
 use super::vocabulary::Vocabulary;
 use crate::{Gguf, SourceError};
-
-/// What a token is (`tokenizer.ggml.token_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A piece of text.
-    Text,
-    /// The one for what has no token.
-    Unknown,
-    /// Means something beyond text.
-    Control,
-    /// A piece of text that is found before the rest is cut and merged.
-    UserDefined,
-    /// One byte.
-    Byte,
-}
-
-/// A vocabulary as the file spells it.
-pub(super) struct Tokens {
-    spellings: Vec<Box<str>>,
-    kinds: Vec<Kind>,
-    ids: FxHashMap<Box<str>, u32>,
-}
-
-impl Tokens {
-    pub(super) fn spellings(&self) -> impl Iterator<Item = (u32, &str)> {
-        (0u32..).zip(self.spellings.iter().map(|spelling| &**spelling))
-    }
-
-    /// The tokens of one kind.
-    pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (u32, &str)> {
-        self.spellings().filter(move |(id, _)| self.kinds[*id as usize] == kind)
-    }
-
-    /// The token that is spelled so.
-    pub(super) fn id(&self, spelling: &str) -> Option<u32> {
-        self.ids.get(spelling).copied()
-    }
-
-    /// The token that is spelled so and is a piece of text.
-    pub(super) fn text_token(&self, spelling: &str) -> Option<u32> {
-        self.id(spelling).filter(|id| self.kinds[*id as usize] == Kind::Text)
-    }
-}
 
 /// How the vocabulary's tokens are found in a text.
 enum Method {
@@ -80,8 +37,8 @@ pub(super) fn open(file: &Gguf) -> Result<(GgufTokenizer, Vocabulary, SpecialTok
     let kind = file.text("tokenizer.ggml.model")?.ok_or_else(|| {
         file.invalid("has no tokenizer (tokenizer.ggml.model); convert the model again".to_owned())
     })?;
-    let mut tokens = tokens(file)?;
-    let mut special = special_tokens(file, tokens.spellings.len())?;
+    let mut tokens = tokens::read(file)?;
+    let mut special = special_tokens(file, tokens.len())?;
     // Some files say what a token marks and forget that it is no text.
     for id in special.markers() {
         let kind = &mut tokens.kinds[id as usize];
@@ -174,60 +131,6 @@ impl GgufTokenizer {
     }
 }
 
-/// An array of the metadata that must be there.
-fn array<'a>(file: &'a Gguf, key: &str) -> Result<&'a [Value], SourceError> {
-    file.array(key)?.ok_or_else(|| file.invalid(format!("has no {key}; convert the model again")))
-}
-
-/// An array of texts.
-fn texts<'a>(file: &'a Gguf, key: &str) -> Result<Vec<&'a str>, SourceError> {
-    let texts = array(file, key)?.iter().map(|value| match value {
-        Value::String(text) => Some(text.as_str()),
-        _ => None,
-    });
-    texts.collect::<Option<_>>().ok_or_else(|| file.invalid(format!("is damaged: its {key} are no strings")))
-}
-
-/// Checks that there is one value for each token.
-fn check_length(file: &Gguf, key: &str, length: usize, tokens: usize) -> Result<(), SourceError> {
-    if length == tokens {
-        return Ok(());
-    }
-    Err(file.invalid(format!("is damaged: it has {tokens} tokens and {length} {key}")))
-}
-
-fn tokens(file: &Gguf) -> Result<Tokens, SourceError> {
-    let spellings = texts(file, "tokenizer.ggml.tokens")?;
-    if spellings.is_empty() {
-        return Err(file.invalid("has an empty vocabulary; convert the model again".to_owned()));
-    }
-    let mut kinds = vec![Kind::Text; spellings.len()];
-    if let Some(types) = file.array("tokenizer.ggml.token_type")? {
-        check_length(file, "tokenizer.ggml.token_type", types.len(), spellings.len())?;
-        for (kind, number) in kinds.iter_mut().zip(types) {
-            *kind = match number {
-                // Neither defined nor used: text, if anything.
-                Value::I32(0 | 1 | 5) | Value::U32(0 | 1 | 5) => Kind::Text,
-                Value::I32(2) | Value::U32(2) => Kind::Unknown,
-                Value::I32(3) | Value::U32(3) => Kind::Control,
-                Value::I32(4) | Value::U32(4) => Kind::UserDefined,
-                Value::I32(6) | Value::U32(6) => Kind::Byte,
-                other => {
-                    return Err(file.invalid(format!("has a token of the unknown type {other:?}")));
-                }
-            };
-        }
-    }
-    let mut ids = FxHashMap::with_capacity_and_hasher(spellings.len(), Default::default());
-    for (id, spelling) in (0u32..).zip(&spellings) {
-        // Of tokens spelled alike, the first is found; padding is often spelled as nothing.
-        if !spelling.is_empty() {
-            ids.entry(Box::from(*spelling)).or_insert(id);
-        }
-    }
-    Ok(Tokens { spellings: spellings.into_iter().map(Box::from).collect(), kinds, ids })
-}
-
 /// The tokens whose meaning the metadata tells.
 fn special_tokens(file: &Gguf, tokens: usize) -> Result<SpecialTokens, SourceError> {
     let id = |name: &str| {
@@ -264,7 +167,7 @@ fn byte_pair(file: &Gguf, tokens: &Tokens, special: &SpecialTokens) -> Result<(M
             Preparation::NAMES
         ))
     })?;
-    let merges = texts(file, "tokenizer.ggml.merges")?;
+    let merges = tokens::texts(file, "tokenizer.ggml.merges")?;
     let method = BytePair::new(tokens, merges.into_iter(), preparation, special.unk);
     Ok((Method::BytePair(Box::new(method.map_err(|reason| file.invalid(reason))?)), preparation.bos))
 }
@@ -280,8 +183,8 @@ fn sentence_piece(file: &Gguf, tokens: &Tokens, special: &SpecialTokens) -> Resu
             "wants its text normalised (tokenizer.ggml.precompiled_charsmap), which is not done here";
         return Err(file.invalid(reason.to_owned()));
     }
-    let scores = array(file, "tokenizer.ggml.scores")?;
-    check_length(file, "tokenizer.ggml.scores", scores.len(), tokens.spellings.len())?;
+    let scores = tokens::array(file, "tokenizer.ggml.scores")?;
+    tokens::check_length(file, "tokenizer.ggml.scores", scores.len(), tokens.len())?;
     let scores = scores.iter().map(|score| if let Value::F32(score) = score { Some(*score) } else { None });
     let scores: Vec<f32> = scores.collect::<Option<_>>().ok_or_else(|| {
         file.invalid("is damaged: its tokenizer.ggml.scores are no 32-bit floats".to_owned())
@@ -295,7 +198,7 @@ fn sentence_piece(file: &Gguf, tokens: &Tokens, special: &SpecialTokens) -> Resu
 /// What each token adds to a text.
 fn vocabulary(tokens: &Tokens, method: &Method) -> Vocabulary {
     let alphabet = ByteAlphabet::new();
-    let mut vocabulary = Vocabulary::with_capacity(tokens.spellings.len());
+    let mut vocabulary = Vocabulary::with_capacity(tokens.len());
     let mut bytes = Vec::new();
     for (id, spelling) in tokens.spellings() {
         let kind = tokens.kinds[id as usize];

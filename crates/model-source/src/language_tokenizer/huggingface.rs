@@ -164,9 +164,9 @@ impl JsonTokenizer {
 /// The tokenizer, with tokens spelled as `tokenizer_config.json` has them where it gives their ids other spellings (as for
 /// InternLM 2, whose `tokenizer.json` calls `<|im_start|>` unused).
 fn spelled_anew(files: &ModelFiles, tokenizer: Tokenizer, config: &Config) -> Result<Tokenizer, SourceError> {
-    let renamed = config.added().filter_map(|(id, token)| {
+    let renamed = config.added().filter(|(_, token)| token.special).filter_map(|(id, token)| {
         let former = tokenizer.id_to_token(id)?;
-        tokenizer.token_to_id(&token.content).is_none().then(|| (former, &token.content, id))
+        tokenizer.token_to_id(&token.content).is_none().then_some((former, &token.content, id))
     });
     let renamed: Vec<(String, &String, u32)> = renamed.collect();
     if renamed.is_empty() {

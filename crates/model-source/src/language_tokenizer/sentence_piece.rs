@@ -3,8 +3,8 @@
 //!
 //! As its reference does it: <https://github.com/google/sentencepiece/blob/master/src/bpe_model.cc>.
 
-use super::gguf::{Kind, Tokens};
 use super::merging::{Chain, Join, NO_TOKEN};
+use super::tokens::{Kind, Tokens};
 
 /// What stands for a space in the vocabulary.
 const SPACE: char = '\u{2581}';
