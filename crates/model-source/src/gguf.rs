@@ -202,3 +202,29 @@ impl fmt::Debug for Gguf {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is compiled in may begin anywhere, and floats may not.
+    #[test]
+    fn bytes_at_odd_places_are_loaded() {
+        let mut file = b"GGUF\x03\0\0\0".to_vec();
+        for number in [1u64, 0, 1] {
+            file.extend(number.to_le_bytes());
+        }
+        file.push(b'w');
+        file.extend(1u32.to_le_bytes());
+        file.extend(2u64.to_le_bytes());
+        file.extend([0; 4 + 8]);
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend([1.5f32, -2.0].map(f32::to_le_bytes).as_flattened());
+        for place in 0..ALIGNMENT {
+            let content: &'static [u8] = [vec![0; place], file.clone()].concat().leak();
+            let opened = Gguf::new("compiled in".to_owned(), Mapped::Static(&content[place..])).unwrap();
+            let loaded = opened.load("w", &Device::Cpu).unwrap().dequantize(&Device::Cpu).unwrap();
+            assert_eq!(loaded.to_vec1::<f32>().unwrap(), [1.5, -2.0]);
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 mod byte_alphabet;
 mod byte_pair;
+mod decoder;
 mod gguf;
 mod huggingface;
 mod matcher;

@@ -9,7 +9,7 @@ use tokenizers::{AddedToken, AddedVocabulary, Model as _, OffsetType, PreTokeniz
 
 use super::Special;
 use super::byte_alphabet::ByteAlphabet;
-use super::sentence_piece;
+use super::decoder::Decoder;
 use super::special::SpecialTokens;
 use super::vocabulary::Vocabulary;
 use crate::{ModelFiles, SourceError};
@@ -265,71 +265,4 @@ fn special_tokens(
         vocabulary.mark_special(id);
     }
     (vocabulary, special)
-}
-
-/// How the tokenizer turns tokens into text.
-#[derive(Default)]
-struct Decoder {
-    byte_level: bool,
-    spaces_marked: bool,
-    byte_tokens: bool,
-    strips_space: bool,
-}
-
-impl Decoder {
-    fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
-        let decoder = tokenizer.get_decoder().map(serde_json::to_value).transpose();
-        let decoder = decoder.map_err(|error| format!("has a decoder that cannot be read: {error}"))?;
-        let mut steps = Self::default();
-        match &decoder {
-            None => return Err("has no decoder, so its tokens cannot be turned into text".to_owned()),
-            Some(decoder) => steps.add(decoder)?,
-        }
-        Ok(steps)
-    }
-
-    /// Adds a step, or says that it is not known.
-    fn add(&mut self, step: &Value) -> Result<(), String> {
-        let text = |key: &str| step.get(key).and_then(Value::as_str).unwrap_or_default();
-        let marks_spaces = |mark: Option<&str>, content: &str| mark == Some("\u{2581}") && content == " ";
-        match text("type") {
-            "Sequence" => {
-                let steps = step.get("decoders").and_then(Value::as_array);
-                return steps.into_iter().flatten().try_for_each(|step| self.add(step));
-            }
-            "ByteLevel" => self.byte_level = true,
-            "ByteFallback" => self.byte_tokens = true,
-            "Fuse" => {}
-            "Replace"
-                if marks_spaces(step.pointer("/pattern/String").and_then(Value::as_str), text("content")) =>
-            {
-                self.spaces_marked = true;
-            }
-            "Metaspace" if marks_spaces(Some(text("replacement")), " ") => {
-                self.spaces_marked = true;
-                self.strips_space = text("prepend_scheme") != "never";
-            }
-            "Strip" if text("content") == " " && step["start"] == 1 && step["stop"] == 0 => {
-                self.strips_space = true
-            }
-            _ => return Err(format!("turns tokens into text in a way that is not known: {step}")),
-        }
-        Ok(())
-    }
-
-    /// Appends the bytes of one token.
-    fn decode(&self, spelling: &str, added: bool, alphabet: &ByteAlphabet, bytes: &mut Vec<u8>) {
-        if self.byte_level && !added {
-            alphabet.decode(spelling, bytes);
-        } else if self.byte_tokens
-            && !added
-            && let Some(byte) = sentence_piece::byte(spelling)
-        {
-            bytes.push(byte);
-        } else if self.spaces_marked {
-            bytes.extend_from_slice(sentence_piece::unescape(spelling).as_bytes());
-        } else {
-            bytes.extend_from_slice(spelling.as_bytes());
-        }
-    }
 }
