@@ -45,7 +45,10 @@ impl Rope {
                     let divisors = stored_divisors(store, rope.dims / 2, beyond)?;
                     Stretched { frequencies: divided(rope, &divisors), attention_factor: *attention_factor }
                 }
-                scaling if store.contains(STORED_FREQUENCIES) => {
+                // What GGUF metadata may ask for beside the tensor.
+                scaling @ (RopeScaling::Linear { .. } | RopeScaling::Yarn { .. })
+                    if store.contains(STORED_FREQUENCIES) =>
+                {
                     let what = format!("{STORED_FREQUENCIES} beside {scaling:?}");
                     return Err(NnError::unsupported(what, "one kind of rotary scaling at a time is"));
                 }
@@ -261,14 +264,18 @@ mod tests {
     fn pairs_turn_and_numbers_behind_them_stay() {
         let (sin, cos) = 1.0_f32.sin_cos();
         let halves = turned(RopePairs::Halves, [1.0, 3.0, 2.0, 4.0, 5.0, 6.0]);
-        assert_near(&halves, &[2.0, 2.0 * (3.0 * cos - 4.0 * sin), 4.0, 2.0 * (4.0 * cos + 3.0 * sin), 5.0, 6.0]);
+        assert_near(
+            &halves,
+            &[2.0, 2.0 * (3.0 * cos - 4.0 * sin), 4.0, 2.0 * (4.0 * cos + 3.0 * sin), 5.0, 6.0],
+        );
         let neighbours = turned(RopePairs::Neighbours, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_near(&neighbours, &[2.0, 4.0, halves[1], halves[3], 5.0, 6.0]);
     }
 
     #[test]
     fn each_row_turns_by_its_own_position() {
-        let rope = Rope { frequencies: vec![1.0], pairs: RopePairs::Halves, attention_factor: 1.0, head_dim: 2 };
+        let rope =
+            Rope { frequencies: vec![1.0], pairs: RopePairs::Halves, attention_factor: 1.0, head_dim: 2 };
         // Two rows of two heads.
         let mut heads = vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0];
         rope.rotations(&[0, 2]).apply(&mut heads);

@@ -124,6 +124,7 @@ fn chunks_that_do_not_fit_are_refused_in_one_line_before_anything_is_written() {
     let wide = Tensor::zeros((2, 35), DType::F32, &Device::Cpu).unwrap();
     let half = Tensor::zeros((2, 36), DType::F16, &Device::Cpu).unwrap();
     let one = [Span::Tokens(&[1])];
+    let (wide, half) = ([Span::Embeddings(&wide)], [Span::Embeddings(&half)]);
     let cases: [(Vec<SequenceChunk<'_>>, &str); 11] = [
         (vec![chunk(&[], 0, &[&[0]])], "chunk 0: it has no inputs"),
         (vec![chunk(&[Span::Tokens(&[])], 0, &[&[0]])], "chunk 0: it has no inputs"),
@@ -146,11 +147,8 @@ fn chunks_that_do_not_fit_are_refused_in_one_line_before_anything_is_written() {
             vec![chunk(&one, 0, &[&[2]]), chunk(&one, 4, &[&[0, 2]])],
             "chunk 1: block 2 of group 0 would be written twice in one step",
         ),
-        (
-            vec![chunk(&[Span::Embeddings(&wide)], 0, &[&[0]])],
-            "chunk 0: embeddings of the shape [2, 35], rows of 36 fit",
-        ),
-        (vec![chunk(&[Span::Embeddings(&half)], 0, &[&[0]])], "chunk 0: embeddings must be f32 on the CPU"),
+        (vec![chunk(&wide, 0, &[&[0]])], "chunk 0: embeddings of the shape [2, 35], rows of 36 fit"),
+        (vec![chunk(&half, 0, &[&[0]])], "chunk 0: embeddings must be f32 on the CPU"),
     ];
     for (chunks, wanted) in cases {
         let error = decoder.forward(&chunks, &mut cache).unwrap_err();

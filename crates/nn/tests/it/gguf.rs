@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use nn::{Architecture, Decoder, DecoderConfig, GgufStore, Precision, RopeScaling};
 
 use crate::fixture::{self, Fixture};
@@ -189,7 +189,7 @@ fn the_logits_of_a_file_are_those_of_the_checkpoint_it_was_made_from() {
 fn a_tensor_of_another_shape_is_named_as_the_file_names_it() {
     let fixture = fixture::named("llama3");
     let mut file = converted(&fixture);
-    let narrow = file.tensors["blk.1.attn_q.weight"].narrow(0, 0, 30).unwrap();
+    let narrow = Tensor::zeros((30, 36), DType::F32, &Device::Cpu).unwrap();
     file.tensors.insert("blk.1.attn_q.weight".to_owned(), narrow);
     let config = file.config(&fixture);
     let load = |name: &str| QTensor::quantize(&file.tensors[name], GgmlDType::F32);

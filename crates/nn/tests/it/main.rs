@@ -1,4 +1,5 @@
 //! Integration tests: whole decoders against transformers, and against themselves.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should panic")]
 
 mod chunks;
 mod deterministic;
