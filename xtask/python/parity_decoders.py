@@ -42,9 +42,10 @@ def build(model_type: str, **settings):
 def randomise(model, seed: int, dtype: torch.dtype) -> None:
     """Draws every parameter anew, in the order of its name, larger than training would leave it, on the grid of `dtype`."""
     generator = torch.Generator().manual_seed(seed)
-    centre = 0.0 if "Gemma" in type(model).__name__ else 1.0
-    # A tied embedding as large as the others would only ever repeat its token.
-    embedding = 0.25 if model.config.tie_word_embeddings else 1.0
+    gemma = "Gemma" in type(model).__name__
+    centre = 0.0 if gemma else 1.0
+    # A tied embedding as large as the others would only ever repeat its token; Gemma's is scaled up besides.
+    embedding = 0.16 if gemma else 0.25 if model.config.tie_word_embeddings else 1.0
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=generator)
@@ -197,8 +198,9 @@ def cases(fx: Fixtures) -> None:
             max_window_layers=1)
     fx.case("qwen3", "normed queries and keys, heads wider than their share", "qwen3", 8, head_dim=10,
             tie_word_embeddings=True)
-    fx.case("gemma2", "soft caps that bite, a window of 8 in every other layer", "gemma2", 19, num_hidden_layers=4, head_dim=10,
-            sliding_window=8, query_pre_attn_scalar=17, attn_logit_softcapping=3.0, final_logit_softcapping=4.0)
+    fx.case("gemma2", "soft caps that bite, a window of 8 in every other layer", "gemma2", 21, num_hidden_layers=4,
+            head_dim=10, num_key_value_heads=3, sliding_window=8, query_pre_attn_scalar=17,
+            attn_logit_softcapping=3.0, final_logit_softcapping=2.0)
     fx.case("gemma3", "the default pattern of six layers, local positions with a base of their own, linear scaling for global ones",
             "gemma3_text", 10, num_hidden_layers=7, hidden_size=24, intermediate_size=38, num_attention_heads=4, head_dim=10,
             sliding_window=8, query_pre_attn_scalar=11,

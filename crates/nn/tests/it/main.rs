@@ -9,4 +9,5 @@ mod parity;
 mod quantised;
 mod refusals;
 mod sequence;
+mod trained;
 mod weights;

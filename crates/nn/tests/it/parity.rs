@@ -4,7 +4,7 @@ use nn::{Decoder, DecoderConfig, Precision, Rows, SafetensorsStore};
 use serde_json::json;
 
 use crate::fixture::{self, Fixture};
-use crate::sequence::{Shelf, at_once};
+use crate::sequence::{Shelf, at_once, best};
 
 fn precisions() -> [Precision; 2] {
     [false, true].map(|deterministic| Precision { deterministic, ..Precision::default() })
@@ -70,9 +70,9 @@ fn greedy(fixture: &Fixture, decoder: &Decoder) -> Vec<u32> {
     let mut logits = shelf.feed(&mut sequence, &fixture.tokens[..fixture.prompt], Rows::Last);
     let mut continuation = Vec::new();
     while continuation.len() < fixture.greedy.len() {
-        let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32;
-        continuation.push(best);
-        logits = shelf.feed(&mut sequence, &[best], Rows::Last);
+        let next = best(&logits);
+        continuation.push(next);
+        logits = shelf.feed(&mut sequence, &[next], Rows::Last);
     }
     continuation
 }

@@ -67,6 +67,11 @@ pub(crate) fn at_once(decoder: &Decoder, tokens: &[u32]) -> Vec<f32> {
     shelf.feed(&mut sequence, tokens, Rows::All)
 }
 
+/// The token with the largest logit.
+pub(crate) fn best(logits: &[f32]) -> u32 {
+    (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32
+}
+
 pub(crate) fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }

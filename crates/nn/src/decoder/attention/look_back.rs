@@ -15,7 +15,7 @@ use crate::vector::{add_scaled, dot, scale, wide};
 pub(super) struct LookBack {
     kv_heads: usize,
     head_dim: usize,
-    /// Numbers of the queries that share a head of keys and values.
+    /// Heads of queries that share a head of keys and values.
     shared: usize,
     scale: f32,
     soft_cap: Option<f32>,
@@ -41,13 +41,14 @@ impl LookBack {
         Self {
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
-            shared: config.heads / config.kv_heads * config.head_dim,
+            shared: config.heads / config.kv_heads,
             scale: config.attention_scale,
             soft_cap: config.attention_soft_cap,
         }
     }
 
-    /// The weighted values that each head of each row sees; one task for each row and head of keys.
+    /// The weighted values that each head of each row sees. A task is the heads of a row that share keys, or one of them
+    /// where that would leave threads without work.
     pub(super) fn rows(
         &self,
         queries: &[f32],
@@ -55,10 +56,15 @@ impl LookBack {
         layer: usize,
         blocks: &LayerBlocks,
     ) -> Vec<f32> {
+        let enough = batch.positions().len() * self.kv_heads >= rayon::current_num_threads();
+        let together = if enough { self.shared } else { 1 };
+        let width = together * self.head_dim;
         let mut seen = vec![0.0; queries.len()];
-        let tasks = seen.par_chunks_mut(self.shared).zip(queries.par_chunks(self.shared)).enumerate();
+        let tasks = seen.par_chunks_mut(width).zip(queries.par_chunks(width)).enumerate();
         tasks.for_each_init(Vec::new, |scores, (task, (seen, queries))| {
-            let (row, kv_head) = (task / self.kv_heads, task % self.kv_heads);
+            let head = task * together;
+            let row = head / (self.kv_heads * self.shared);
+            let kv_head = head / self.shared % self.kv_heads;
             let view = View {
                 blocks,
                 table: batch.table(row, layer),
