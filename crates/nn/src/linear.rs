@@ -18,14 +18,13 @@ impl Linear {
     pub(crate) fn load(
         store: &dyn TensorStore,
         name: &str,
-        (outputs, inputs): (usize, usize),
+        shape: (usize, usize),
         bias: bool,
         precision: Precision,
     ) -> Result<Self, NnError> {
-        let stored = store.matrix(&format!("{name}.weight"), (outputs, inputs))?;
-        let matrix = Arc::new(Matrix::new(stored, precision)?);
+        let matrix = Arc::new(Matrix::load(store, &format!("{name}.weight"), shape, precision)?);
         let bias = match bias {
-            true => Some(store.vector(&format!("{name}.bias"), outputs)?),
+            true => Some(store.vector(&format!("{name}.bias"), shape.0)?),
             false => None,
         };
         Ok(Self { matrix, bias })

@@ -8,7 +8,7 @@ use candle_core::{Device, Module, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::error::NnError;
-use crate::store::StoredMatrix;
+use crate::store::{StoredMatrix, TensorStore};
 use crate::vector::{dot, wide};
 
 /// How a decoder computes.
@@ -56,7 +56,21 @@ const LIBRARY_ROWS: usize = 32;
 const TASK_OUTPUTS: usize = 16;
 
 impl Matrix {
-    pub(crate) fn new(stored: StoredMatrix, precision: Precision) -> Result<Self, NnError> {
+    /// The matrix of that name, of `shape` outputs and inputs.
+    pub(crate) fn load(
+        store: &dyn TensorStore,
+        name: &str,
+        shape: (usize, usize),
+        precision: Precision,
+    ) -> Result<Self, NnError> {
+        let stored = store.matrix(name, shape)?;
+        match stored.dims()? == shape {
+            true => Self::new(stored, precision),
+            false => Err(NnError::Weights(format!("the store gave {name:?} in another shape than {shape:?}"))),
+        }
+    }
+
+    fn new(stored: StoredMatrix, precision: Precision) -> Result<Self, NnError> {
         let (outputs, inputs) = stored.dims()?;
         let kind = match stored {
             StoredMatrix::Dense(tensor) => Kind::dense(tensor, precision)?,

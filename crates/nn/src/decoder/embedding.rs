@@ -21,8 +21,9 @@ impl Embedding {
         store: &dyn TensorStore,
         precision: Precision,
     ) -> Result<Self, NnError> {
-        let stored = store.matrix("model.embed_tokens.weight", (config.vocab_size, config.hidden_size))?;
-        Ok(Self { table: Arc::new(Matrix::new(stored, precision)?), scale: config.embedding_scale })
+        let shape = (config.vocab_size, config.hidden_size);
+        let table = Matrix::load(store, "model.embed_tokens.weight", shape, precision)?;
+        Ok(Self { table: Arc::new(table), scale: config.embedding_scale })
     }
 
     /// The table, for a head that is tied to it.

@@ -54,8 +54,9 @@ const MATHEMATICAL: [&str; 33] = [
     "window",
 ];
 
-/// Names that have such a part and change nothing here: dropout in training, and how attention is to be computed.
-const HARMLESS: [&str; 17] = [
+/// Names that have such a part and change nothing: dropout in training, how attention is to be computed, and what
+/// configurations of Phi-4 have and nobody reads.
+const HARMLESS: [&str; 18] = [
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_attn_implementation_internal",
@@ -67,6 +68,7 @@ const HARMLESS: [&str; 17] = [
     "chunk_size_feed_forward",
     "embd_pdrop",
     "embedding_dropout",
+    "full_attn_mod",
     "layerdrop",
     "output_attentions",
     "resid_pdrop",
