@@ -66,7 +66,9 @@ impl Matrix {
         let stored = store.matrix(name, shape)?;
         match stored.dims()? == shape {
             true => Self::new(stored, precision),
-            false => Err(NnError::Weights(format!("the store gave {name:?} in another shape than {shape:?}"))),
+            false => {
+                Err(NnError::Weights(format!("the store gave {name:?} in another shape than {shape:?}")))
+            }
         }
     }
 
