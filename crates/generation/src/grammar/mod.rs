@@ -10,4 +10,4 @@ mod tokens;
 
 pub(crate) use compile::with_white_space;
 pub use compile::{Grammar, Grammars};
-pub(crate) use state::{GrammarError, GrammarState};
+pub(crate) use state::GrammarState;

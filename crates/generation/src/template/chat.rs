@@ -64,8 +64,8 @@ impl Chat {
         context.insert("add_generation_prompt".to_owned(), self.add_generation_prompt.into());
         let now = self.now;
         let clock = Value::from_function(move |format: &str| strftime(format, now));
-        let values = context.into_iter().map(|(name, value)| (name, Value::from_serialize(value)));
-        Ok((values.chain([("strftime_now".to_owned(), clock)]).collect(), tag))
+        let values = context.into_iter().map(|(name, value)| (name, value_of(value)));
+        Ok((Value::from_pairs(values.chain([("strftime_now".to_owned(), clock)])), tag))
     }
 }
 
@@ -115,6 +115,24 @@ impl Continued {
             text.truncate(text.trim_end().len());
         }
         Ok(text)
+    }
+}
+
+/// JSON as a template's value: the order of keys is kept.
+fn value_of(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(value) => Value::from(value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), ..) => Value::from(number),
+            (_, Some(number), _) => Value::from(number),
+            (.., number) => Value::from(number.unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(list) => list.into_iter().map(value_of).collect(),
+        serde_json::Value::Object(map) => {
+            Value::from_pairs(map.into_iter().map(|(key, value)| (key, value_of(value))))
+        }
     }
 }
 

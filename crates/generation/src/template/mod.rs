@@ -10,6 +10,7 @@ mod python;
 mod text_methods;
 mod to_json;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use pool_core::ModelError;
 
@@ -159,8 +160,8 @@ impl ChatTemplate {
 impl Compiled {
     fn new(source: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| TemplateError::Syntax { line: 0, message: describe(&error) })?);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));

@@ -140,7 +140,7 @@ impl ToolFormat {
             Self::CommandR => format!("\"Action: ```json\\n[\" call {} \"]\\n```\"", again("\", \" call")),
         };
         let mut grammar = format!("start: {start}\ncall: ");
-        for (index, tool) in tools.iter().enumerate() {
+        for (index, _) in tools.iter().enumerate() {
             let between = if index == 0 { "" } else { " | " };
             // Writing to a string does not fail.
             let _ = write!(grammar, "{between}tool_{index}");
