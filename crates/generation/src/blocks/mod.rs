@@ -8,8 +8,6 @@ mod key;
 mod pool;
 mod prefix;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use key::BlockKey;
 pub(crate) use pool::{BlockCopy, BlockPool};

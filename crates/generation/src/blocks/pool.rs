@@ -326,6 +326,7 @@ impl BlockPool {
     }
 
     /// Forgets every cached prefix that no sequence has.
+    #[cfg(test)]
     pub(crate) fn forget_all(&mut self) {
         while let Some(leaf) = self.prefixes.oldest_leaf() {
             self.forget(leaf);

@@ -22,9 +22,4 @@ impl Table {
     pub(crate) fn groups(&self) -> Vec<&[BlockId]> {
         self.blocks.iter().map(Vec::as_slice).collect()
     }
-
-    /// How many blocks at its front are cached prefixes.
-    pub(crate) fn cached(&self) -> usize {
-        self.nodes.len()
-    }
 }

@@ -169,6 +169,26 @@ impl Scheduler {
     }
 
     #[cfg(test)]
+    fn items(&self, key: SequenceKey) -> &[Item] {
+        &self.sequences[&key].items
+    }
+
+    #[cfg(test)]
+    fn pending(&self, key: SequenceKey) -> usize {
+        self.sequences[&key].pending()
+    }
+
+    /// What each sequence consists of, its tables, and how much of it is computed.
+    #[cfg(test)]
+    fn for_each_table(&self, mut each: impl FnMut(&[Item], &[&[crate::decoder::BlockId]], usize)) {
+        for sequence in self.sequences.values() {
+            if let Some(table) = &sequence.table {
+                each(&sequence.items, &table.groups(), sequence.computed);
+            }
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn pool_mut(&mut self) -> &mut BlockPool {
         &mut self.pool
     }

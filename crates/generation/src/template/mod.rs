@@ -168,7 +168,10 @@ impl Compiled {
         environment.set_unknown_method_callback(python::method);
         environment.add_filter("tojson", to_json::to_json);
         environment.add_function("raise_exception", raise_exception);
-        let source = generation_tag::replace(source);
+        environment.add_test("sequence", python::is_sequence);
+        environment.add_test("iterable", python::is_iterable);
+        // As Jinja reads every source.
+        let source = generation_tag::replace(&source.replace("\r\n", "\n").replace('\r', "\n"));
         environment.add_template_owned(NAME, source.clone()).map_err(|error| TemplateError::Syntax {
             line: error.line().unwrap_or(0),
             message: describe(&error),

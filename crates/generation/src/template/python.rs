@@ -21,6 +21,19 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
     }
 }
 
+/// What a list's items are looked at: one made of itself over and over has no end.
+const LONGEST: usize = 1 << 20;
+
+/// Whether a value has a length and can be indexed: in Python texts and dictionaries too.
+pub(super) fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String | ValueKind::Undefined)
+}
+
+/// Whether a value can be gone through. None cannot.
+pub(super) fn is_iterable(value: &Value) -> bool {
+    is_sequence(value) || value.kind() == ValueKind::Iterable
+}
+
 fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     match name {
         "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "reverse" | "sort" => Err(immutable("list", name)),
@@ -30,7 +43,7 @@ fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>
         }
         "index" => {
             let (what,): (&Value,) = from_args(args)?;
-            match list.try_iter()?.position(|item| item == *what) {
+            match list.try_iter()?.take(LONGEST).position(|item| item == *what) {
                 Some(index) => Ok(Some(Value::from(index))),
                 None => Err(Error::new(ErrorKind::InvalidOperation, format!("{what:?} is not in list"))),
             }

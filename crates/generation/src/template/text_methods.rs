@@ -55,6 +55,14 @@ pub(super) fn call(text: &str, name: &str, args: &[Value]) -> Result<Option<Valu
             let fill = if name == "zfill" { "0" } else { fill.unwrap_or(" ") };
             pad(text, usize::try_from(width).unwrap_or(0), fill, name)?.into()
         }
+        "title" => {
+            let mut within = false;
+            let letter = |c: char| -> String {
+                let begins = !std::mem::replace(&mut within, c.is_alphabetic());
+                if begins { c.to_uppercase().collect() } else { c.to_lowercase().collect() }
+            };
+            text.chars().map(letter).collect::<String>().into()
+        }
         "swapcase" => {
             let swap = |c: char| -> String {
                 if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }

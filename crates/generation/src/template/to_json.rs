@@ -34,6 +34,9 @@ pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from(json.out))
 }
 
+/// Longer than this no text may get: lists that are made of themselves have no end.
+const MOST: usize = 64 << 20;
+
 /// Deeper than this nothing is, but what loops.
 const DEEPEST: usize = 200;
 
@@ -57,15 +60,14 @@ impl Json {
             ValueKind::Number => self.out.push_str(&number(value)?),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
-                self.list('[', ']', &items, depth, |json, item| json.value(item, depth + 1))?;
+                self.list('[', ']', value.try_iter()?, depth, |json, item| json.value(item, depth + 1))?;
             }
             ValueKind::Map => {
-                let mut keys: Vec<Value> = value.try_iter()?.collect();
+                let mut keys: Vec<Value> = value.try_iter()?.take(MOST + 1).collect();
                 if self.sort_keys {
                     keys.sort();
                 }
-                self.list('{', '}', &keys, depth, |json, key| {
+                self.list('{', '}', keys.into_iter(), depth, |json, key| {
                     match key.as_str() {
                         Some(text) => json.string(text),
                         None => json.string(&key_text(key)?),
@@ -84,20 +86,25 @@ impl Json {
         &mut self,
         open: char,
         close: char,
-        items: &[Value],
+        items: impl Iterator<Item = Value>,
         depth: usize,
         mut each: impl FnMut(&mut Self, &Value) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.out.push(open);
         let between = self.item.clone();
-        for (index, item) in items.iter().enumerate() {
+        let mut empty = true;
+        for (index, item) in items.enumerate() {
+            empty = false;
+            if self.out.len() > MOST {
+                return Err(invalid("tojson: the value is too large"));
+            }
             if index > 0 {
                 self.out.push_str(&between);
             }
             self.new_line(depth + 1);
-            each(self, item)?;
+            each(self, &item)?;
         }
-        if !items.is_empty() {
+        if !empty {
             self.new_line(depth);
         }
         self.out.push(close);

@@ -35,11 +35,6 @@ impl ToolParser {
         self.format
     }
 
-    /// Calls read so far.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls
-    }
-
     /// Adds text, and gives the plain text and the calls that are certain now.
     pub(crate) fn push(&mut self, text: &str) -> (String, Vec<ToolCall>) {
         self.held.push_str(text);
