@@ -33,6 +33,7 @@ mod item;
 mod job;
 pub mod metrics;
 mod model;
+mod occupancy;
 mod output;
 mod sampling;
 mod scheduler;
@@ -50,6 +51,7 @@ pub use job::{
     GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost,
 };
 pub use model::GenerationModel;
+pub use occupancy::Occupancy;
 pub use output::{Choice, Delta, FinishReason, Generation, Logprobs, Usage, Written};
 pub use sampling::SamplingParams;
 pub use stop::StopStrings;

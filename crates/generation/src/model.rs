@@ -13,6 +13,7 @@ use crate::decoder::{DecodeError, Decoder};
 use crate::item::Item;
 use crate::job::{GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache};
 use crate::metrics::GenerationMetrics;
+use crate::occupancy::Occupancy;
 use crate::output::{Choice, Delta, Generation, Usage};
 use crate::scheduler::{Pace, Plan, PlannedChunk, Scheduler, SchedulerConfig, SequenceKey};
 use crate::vocabulary::Vocabulary;
@@ -32,7 +33,7 @@ pub struct GenerationModel<D: Decoder, R: GenerationRequest> {
     /// Kept from step to step: a row is a vocabulary wide.
     logits: Vec<f32>,
     metrics: GenerationMetrics,
-    preemptions: u64,
+    occupancy: Arc<Occupancy>,
 }
 
 /// A job at hand.
@@ -77,7 +78,8 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         };
         let scheduler = Scheduler::new(shape, BlockKey::root(revision), scheduling);
         let metrics = GenerationMetrics::new(name);
-        metrics.blocks_total.set(scheduler.pool().total() as f64);
+        let occupancy = Arc::new(Occupancy::new(scheduler.pool().total()));
+        metrics.blocks_total.set(occupancy.blocks() as f64);
         Ok(Self {
             decoder,
             vocabulary,
@@ -87,7 +89,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             jobs: BTreeMap::new(),
             logits: Vec::new(),
             metrics,
-            preemptions: 0,
+            occupancy,
         })
     }
 
@@ -96,9 +98,9 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         &self.limits
     }
 
-    /// Cache blocks that sequences hold, and those that only cached prefixes hold.
-    pub fn blocks(&self) -> (usize, usize) {
-        (self.scheduler.pool().in_use(), self.scheduler.pool().cached())
+    /// How full it is, to be looked at from anywhere while it runs.
+    pub fn occupancy(&self) -> &Arc<Occupancy> {
+        &self.occupancy
     }
 
     fn join(&mut self, view: JobView<Self>, step: &mut Step<Self>) {
@@ -196,8 +198,10 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
                 false => vec![chunk.key],
             };
             for key in keys {
-                let outcome = if begins { self.advance(key, &mut row.to_vec(), begins, step) } else { self.advance(key, row, begins, step) };
-                if let Err(error) = outcome {
+                // Writing uses a row up.
+                let mut own = if begins { row.to_vec() } else { Vec::new() };
+                let row = if begins { own.as_mut_slice() } else { &mut *row };
+                if let Err(error) = self.advance(key, row, begins, step) {
                     step.finish(id, Err(error));
                     self.leave(id);
                     break;
@@ -251,14 +255,14 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
     fn measure(&mut self, plan: &Plan) {
         let computed: usize = plan.chunks.iter().map(PlannedChunk::len).sum();
         self.metrics.computed.increment(computed as u64);
-        let (running, waiting) = self.scheduler.running_and_waiting();
-        self.metrics.running.set(running as f64);
-        self.metrics.waiting.set(waiting as f64);
-        self.metrics.blocks_used.set(self.scheduler.pool().in_use() as f64);
-        self.metrics.blocks_cached.set(self.scheduler.pool().cached() as f64);
-        let preemptions = self.scheduler.preemptions();
-        self.metrics.preemptions.increment(preemptions - self.preemptions);
-        self.preemptions = preemptions;
+        let preemptions = self.occupancy.preemptions();
+        self.occupancy.update(&self.scheduler);
+        let now = &self.occupancy;
+        self.metrics.preemptions.increment(now.preemptions() - preemptions);
+        self.metrics.running.set(now.running() as f64);
+        self.metrics.waiting.set(now.waiting() as f64);
+        self.metrics.blocks_used.set(now.blocks_used() as f64);
+        self.metrics.blocks_cached.set(now.blocks_cached() as f64);
     }
 }
 
@@ -319,7 +323,7 @@ impl<D: Decoder, R: GenerationRequest> fmt::Debug for GenerationModel<D, R> {
         f.debug_struct("GenerationModel")
             .field("limits", &self.limits)
             .field("jobs", &self.jobs.len())
-            .field("blocks", &self.blocks())
+            .field("occupancy", &self.occupancy)
             .finish_non_exhaustive()
     }
 }

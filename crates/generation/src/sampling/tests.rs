@@ -36,12 +36,11 @@ fn reference(logits: &[f32], params: &SamplingParams, prompt: &[u32], answer: &[
         weights.into_iter().map(|weight| weight / total).collect()
     };
     let mut sum = 0.0;
-    let kept = softmax(&order).iter().take_while(|p| {
-        let before = sum;
-        sum += **p;
-        before < f64::from(params.top_p)
-    });
-    let kept = kept.count();
+    let reaches = |p: &f64| {
+        sum += p;
+        sum >= f64::from(params.top_p)
+    };
+    let kept = softmax(&order).iter().position(reaches).map_or(order.len(), |last| last + 1);
     if params.top_p < 1.0 {
         order.truncate(kept);
     }

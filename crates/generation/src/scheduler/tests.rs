@@ -273,7 +273,7 @@ fn alone(prompt: &[Item], length: usize) -> Vec<Item> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_sequence_comes_to_what_it_does_alone((shape, config) in shapes(), acts in acts()) {
@@ -359,7 +359,7 @@ fn an_equal_prompt_beside_it_is_taken_over_on_the_way() {
     scheduler.add(key(Priority::Normal, 2), tokens(0..40));
     assert_eq!(run(&mut scheduler, 44), [(1, 0, 40), (2, 0, 4)]);
     assert_eq!(run(&mut scheduler, 44), [(2, 36, 40)]);
-    assert_eq!(scheduler.pool().in_use(), 11, "nine shared, and the last one each");
+    assert_eq!(scheduler.pool().in_use(), 10, "the last one is shared too, once both have it");
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn the_least_urgent_and_youngest_gives_way_and_comes_back() {
     assert_eq!((scheduler.running_and_waiting(), scheduler.preemptions()), ((2, 1), 1));
     scheduler.remove(high);
     scheduler.remove(normal);
-    assert_eq!(run(&mut scheduler, 100), [(1, 0, 8)], "its blocks went to the urgent one");
+    assert_eq!(run(&mut scheduler, 100), [(1, 4, 8)], "the urgent one took its second block, and left the first cached");
 }
 
 #[test]

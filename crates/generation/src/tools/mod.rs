@@ -4,6 +4,8 @@
 mod definition;
 mod format;
 mod parser;
+#[cfg(test)]
+mod tests;
 
 pub use definition::{Tool, ToolCall, Tools};
 pub use format::ToolFormat;
