@@ -1,8 +1,8 @@
 use pool_core::{Cost, Fingerprint, ModelError, Priority};
 use tokio::time::Instant;
 
-use crate::decoder::CacheShape;
 use crate::blocks::BlockPool;
+use crate::decoder::CacheShape;
 use crate::grammar::Grammar;
 use crate::item::Item;
 use crate::sampling::SamplingParams;
@@ -99,7 +99,9 @@ impl GenerationJob {
             return Err(ModelError::invalid(message));
         }
         if self.ignore_eos && self.grammar.is_some() {
-            return Err(ModelError::invalid("ignore_eos and an answer's grammar exclude each other; leave one out"));
+            return Err(ModelError::invalid(
+                "ignore_eos and an answer's grammar exclude each other; leave one out",
+            ));
         }
         let tokens = self.prompt.iter().filter_map(|item| item.token());
         if let Some(unknown) = tokens.into_iter().find(|token| *token as usize >= limits.vocab_size) {

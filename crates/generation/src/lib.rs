@@ -47,9 +47,7 @@ mod writer;
 pub use decoder::{BlockId, CacheGroup, CacheShape, Chunk, DecodeError, Decoder, LogitRows};
 pub use grammar::{Grammar, Grammars};
 pub use item::{ContentHash, Item};
-pub use job::{
-    GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost,
-};
+pub use job::{GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost};
 pub use model::GenerationModel;
 pub use occupancy::Occupancy;
 pub use output::{Choice, Delta, FinishReason, Generation, Logprobs, Usage, Written};

@@ -16,10 +16,15 @@ impl StopStrings {
     pub fn new(texts: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ModelError> {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         if texts.iter().any(String::is_empty) {
-            return Err(ModelError::invalid("a stop string is empty; give at least one character, or leave it out"));
+            return Err(ModelError::invalid(
+                "a stop string is empty; give at least one character, or leave it out",
+            ));
         }
         if texts.len() > MOST {
-            return Err(ModelError::invalid(format!("{} stop strings; accepted: at most {MOST}", texts.len())));
+            return Err(ModelError::invalid(format!(
+                "{} stop strings; accepted: at most {MOST}",
+                texts.len()
+            )));
         }
         Ok(Self(texts))
     }

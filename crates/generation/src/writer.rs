@@ -40,8 +40,12 @@ impl Writer {
     /// Begins a choice. `most`: tokens it may have.
     pub(crate) fn new(job: &GenerationJob, choice: u32, most: usize) -> Self {
         let prompt = job.prompt.iter().filter_map(|item| item.token());
-        let whole =
-            Choice { text: String::new(), tokens: Vec::new(), tool_calls: Vec::new(), finish: FinishReason::Length };
+        let whole = Choice {
+            text: String::new(),
+            tokens: Vec::new(),
+            tool_calls: Vec::new(),
+            finish: FinishReason::Length,
+        };
         Self {
             choice,
             sampler: Sampler::new(job.sampling.clone(), prompt),
@@ -92,12 +96,15 @@ impl Writer {
         if let Some(grammar) = &mut self.grammar {
             grammar.mask(logits).map_err(ModelError::failed)?;
         }
-        let token = self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
-            Unsampled::NotANumber => {
-                ModelError::failed("the logits are no finite numbers; the weights may be damaged")
-            }
-            Unsampled::NothingAllowed => ModelError::failed("no token may follow: bias and grammar exclude all"),
-        })?;
+        let token =
+            self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
+                Unsampled::NotANumber => {
+                    ModelError::failed("the logits are no finite numbers; the weights may be damaged")
+                }
+                Unsampled::NothingAllowed => {
+                    ModelError::failed("no token may follow: bias and grammar exclude all")
+                }
+            })?;
         let logprobs = own.zip(asked).map(|(logits, top)| logprobs(&logits, token, top));
         self.put(Written { token, logprobs }, vocabulary)?;
         let mut tokens = vec![token];

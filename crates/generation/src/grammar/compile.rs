@@ -50,7 +50,10 @@ impl Grammars {
     ///
     /// When the model has no end token.
     pub fn json_object(&self) -> Result<Grammar, ModelError> {
-        self.compile(TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))), "JSON object")
+        self.compile(
+            TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))),
+            "JSON object",
+        )
     }
 
     /// JSON that a schema describes.
@@ -60,7 +63,9 @@ impl Grammars {
     /// [`ModelError::Invalid`] when the schema is none, or asks for something that cannot be enforced; which it is.
     pub fn json_schema(&self, schema: &Value) -> Result<Grammar, ModelError> {
         if !schema.is_object() {
-            return Err(ModelError::invalid("the JSON schema is no object; give one such as {\"type\": \"object\"}"));
+            return Err(ModelError::invalid(
+                "the JSON schema is no object; give one such as {\"type\": \"object\"}",
+            ));
         }
         self.compile(TopLevelGrammar::from_json_schema(with_white_space(schema.clone())), "JSON schema")
     }
@@ -70,7 +75,12 @@ impl Grammars {
     /// # Errors
     ///
     /// [`ModelError::Invalid`] when a tool's parameters are no schema that can be enforced.
-    pub fn tool_calls(&self, format: ToolFormat, tools: &Tools, several: bool) -> Result<Grammar, ModelError> {
+    pub fn tool_calls(
+        &self,
+        format: ToolFormat,
+        tools: &Tools,
+        several: bool,
+    ) -> Result<Grammar, ModelError> {
         let grammar = format.grammar(tools, several, &*self.vocabulary);
         self.compile(TopLevelGrammar::from_lark(grammar), "tool parameters")
     }
@@ -83,7 +93,9 @@ impl Grammars {
         let matcher = Matcher::new(factory.create_parser(grammar));
         match matcher.get_error() {
             None => Ok(Grammar(Mutex::new(matcher))),
-            Some(error) => Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error)))),
+            Some(error) => {
+                Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error))))
+            }
         }
     }
 }
@@ -109,7 +121,7 @@ impl Grammar {
     /// A fresh start through it.
     pub(crate) fn start(&self) -> GrammarState {
         let matcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        GrammarState::new(matcher.deep_clone())
+        GrammarState::new(matcher.clone())
     }
 }
 

@@ -20,8 +20,11 @@ impl GrammarState {
 
     /// Puts the logits of tokens that may not follow to negative infinity.
     pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
-        let allowed = self.0.compute_mask_or_eos().map_err(|error| GrammarError(one_line(&error.to_string())))?;
-        for (logits, allowed) in logits.chunks_mut(32).zip(allowed.as_slice().iter().chain(std::iter::repeat(&0))) {
+        let allowed =
+            self.0.compute_mask_or_eos().map_err(|error| GrammarError(one_line(&error.to_string())))?;
+        for (logits, allowed) in
+            logits.chunks_mut(32).zip(allowed.as_slice().iter().chain(std::iter::repeat(&0)))
+        {
             if *allowed == u32::MAX {
                 continue;
             }

@@ -37,7 +37,10 @@ impl Sampler {
     /// Notes that a token stands in the answer.
     pub(crate) fn note(&mut self, token: u32) {
         let params = &self.params;
-        if params.repetition_penalty != 1.0 || params.frequency_penalty != 0.0 || params.presence_penalty != 0.0 {
+        if params.repetition_penalty != 1.0
+            || params.frequency_penalty != 0.0
+            || params.presence_penalty != 0.0
+        {
             *self.seen.entry(token).or_insert(0) += 1;
         }
     }
@@ -79,8 +82,9 @@ impl Sampler {
         match self.params.top_k {
             Some(k) if k < logits.len() => {
                 let bare = logits.iter().enumerate().filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-                candidates =
-                    bare.map(|(token, &logit)| Candidate { token: token as u32, logit, weight: 0.0 }).collect();
+                candidates = bare
+                    .map(|(token, &logit)| Candidate { token: token as u32, logit, weight: 0.0 })
+                    .collect();
                 top_k(&mut candidates, k);
                 for one in &mut candidates {
                     *one = candidate((one.token as usize, &one.logit));
@@ -101,7 +105,9 @@ impl Sampler {
             left -= candidate.weight;
             left < 0.0
         });
-        Ok(drawn.or(candidates.iter().rev().find(|last| last.weight > 0.0)).map_or(most.0, |drawn| drawn.token))
+        Ok(drawn
+            .or(candidates.iter().rev().find(|last| last.weight > 0.0))
+            .map_or(most.0, |drawn| drawn.token))
     }
 }
 

@@ -128,7 +128,7 @@ impl Scheduler {
         // Chunks go on where they would have without the cache.
         let step = self.config.chunk / tokens;
         let mut depth = depth;
-        while depth % step != 0 {
+        while !depth.is_multiple_of(step) {
             depth = self.pool.hit(&sequence.keys[..depth / step * step]);
         }
         depth
@@ -174,7 +174,8 @@ impl Scheduler {
     fn preempt_below(&mut self, lower: &[SequenceKey]) -> bool {
         let paused = self.sequences.iter().rev().find(|(_, other)| other.paused && other.table.is_some());
         let victim = paused.map(|(key, _)| *key).or_else(|| {
-            let holds = |key: &&SequenceKey| self.sequences.get(key).is_some_and(|other| other.table.is_some());
+            let holds =
+                |key: &&SequenceKey| self.sequences.get(key).is_some_and(|other| other.table.is_some());
             lower.iter().rev().find(holds).copied()
         });
         let Some(sequence) = victim.and_then(|key| self.sequences.get_mut(&key)) else { return false };

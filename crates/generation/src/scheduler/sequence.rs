@@ -41,8 +41,14 @@ pub(super) struct Sequence {
 
 impl Sequence {
     pub(super) fn new(items: Vec<Item>, root: BlockKey, block_tokens: usize) -> Self {
-        let mut sequence =
-            Self { items: Vec::new(), keys: Vec::new(), table: None, computed: 0, paused: false, cached: None };
+        let mut sequence = Self {
+            items: Vec::new(),
+            keys: Vec::new(),
+            table: None,
+            computed: 0,
+            paused: false,
+            cached: None,
+        };
         sequence.append(items, root, block_tokens);
         sequence
     }

@@ -59,7 +59,8 @@ impl Chat {
         let mut context = Map::new();
         context.extend(self.variables.clone());
         context.insert("messages".to_owned(), messages.into());
-        context.insert("tools".to_owned(), self.tools.as_ref().map_or(serde_json::Value::Null, Tools::to_json));
+        context
+            .insert("tools".to_owned(), self.tools.as_ref().map_or(serde_json::Value::Null, Tools::to_json));
         context.entry("documents").or_insert(serde_json::Value::Null);
         context.insert("add_generation_prompt".to_owned(), self.add_generation_prompt.into());
         let now = self.now;
@@ -72,7 +73,9 @@ impl Chat {
 /// A message as transformers hands it on: without keys that are null, and with its reasoning under each of its names.
 fn plain(message: &serde_json::Value) -> Result<serde_json::Value, TemplateError> {
     let Some(fields) = message.as_object() else {
-        return Err(TemplateError::Invalid("a message is no object; give one with a role and a content".to_owned()));
+        return Err(TemplateError::Invalid(
+            "a message is no object; give one with a role and a content".to_owned(),
+        ));
     };
     let fields = fields.iter().filter(|(_, value)| !value.is_null());
     let fields: Map<_, _> = fields.map(|(key, value)| (key.clone(), value.clone())).collect();

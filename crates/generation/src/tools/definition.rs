@@ -45,10 +45,14 @@ impl Tools {
                 )));
             }
             if tools[..index].iter().any(|other| other.name == *name) {
-                return Err(ModelError::invalid(format!("two tools are named {name:?}; give each a name of its own")));
+                return Err(ModelError::invalid(format!(
+                    "two tools are named {name:?}; give each a name of its own"
+                )));
             }
             if !tool.parameters.is_object() {
-                return Err(ModelError::invalid(format!("the parameters of tool {name:?} are no JSON schema object")));
+                return Err(ModelError::invalid(format!(
+                    "the parameters of tool {name:?} are no JSON schema object"
+                )));
             }
         }
         Ok(Self(tools))
@@ -62,7 +66,9 @@ impl Tools {
     pub fn only(&self, name: &str) -> Result<Self, ModelError> {
         match self.0.iter().find(|tool| tool.name == name) {
             Some(tool) => Ok(Self(vec![tool.clone()])),
-            None => Err(ModelError::invalid(format!("tool_choice names {name:?}, which is none of the tools"))),
+            None => {
+                Err(ModelError::invalid(format!("tool_choice names {name:?}, which is none of the tools")))
+            }
         }
     }
 

@@ -38,7 +38,10 @@ async fn an_answer_is_what_its_schema_says() {
         assert_eq!(choice.finish, FinishReason::Stop, "{}", choice.text);
         let value: Value = serde_json::from_str(&choice.text).unwrap();
         let name = value["name"].as_str().unwrap();
-        assert!((1..=6).contains(&name.chars().count()) && name.chars().all(|c| c.is_ascii_lowercase() || c == 'é'));
+        assert!(
+            (1..=6).contains(&name.chars().count())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c == 'é')
+        );
         assert!(value["true"].is_boolean());
         assert!(["add", "hello"].contains(&value["kind"].as_str().unwrap()));
         assert!((1..=20).contains(&value["count"].as_i64().unwrap()));
@@ -71,7 +74,10 @@ async fn any_object_and_any_length() {
     let pool = Pool::new(Script::ample()).await;
     let mut whole = 0;
     for seed in 0..12 {
-        let answer = pool.answer(with_schema(seed, json!({"type": "object"}))).await.unwrap();
+        let mut one = with_schema(seed, json!({"type": "object"}));
+        // No numbers beyond what a double holds: they are JSON, but cannot be read here.
+        one.sampling.logit_bias = vec![(u32::from(b'e'), -100.0), (u32::from(b'E'), -100.0)];
+        let answer = pool.answer(one).await.unwrap();
         let choice = &answer.choices[0];
         match choice.finish {
             FinishReason::Stop => {
@@ -131,22 +137,23 @@ async fn a_required_call_is_made_in_every_format() {
     for format in [Hermes, Mistral, Llama3, DeepSeek, InternLm, CommandR] {
         let mut called = Vec::new();
         for seed in 0..6 {
-            let sampling = SamplingParams { seed, ..SamplingParams::default() };
+            // No more white space or calls than there must be.
+            let unwanted = b" \t\r\n,".iter().map(|byte| u32::from(*byte)).chain([crate::vocabulary::COMMA]);
+            let logit_bias = unwanted.map(|token| (token, -100.0)).collect();
+            let sampling = SamplingParams { seed, logit_bias, ..SamplingParams::default() };
             let tools = Some((format, tools(), Choosing::Required));
             let one = Ask { tools, max_tokens: Some(380), sampling, ..ask("call") };
             let (deltas, answer) = pool.stream(one).await;
             let choice = answer.unwrap().choices.remove(0);
-            if choice.finish == FinishReason::Length {
-                // A model at random may go on calling.
-                continue;
-            }
             assert_eq!(choice.finish, FinishReason::ToolCalls, "{format:?}: {:?}", choice.text);
             assert_eq!(choice.text, "", "{format:?}");
             assert!(!choice.tool_calls.is_empty());
             for call in &choice.tool_calls {
                 let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
                 match call.name.as_str() {
-                    "add" => assert!(arguments["a"].as_u64().unwrap() < 100 && arguments["b"].as_u64().unwrap() < 100),
+                    "add" => assert!(
+                        arguments["a"].as_u64().unwrap() < 100 && arguments["b"].as_u64().unwrap() < 100
+                    ),
                     name => assert_eq!((name, arguments.as_object().unwrap().len()), ("hello", 0)),
                 }
                 called.push(call.name.clone());
@@ -154,7 +161,7 @@ async fn a_required_call_is_made_in_every_format() {
             let streamed: Vec<_> = deltas.into_iter().flat_map(|delta| delta.tool_calls).collect();
             assert_eq!(streamed, choice.tool_calls);
         }
-        assert!(called.len() > 2, "{format:?} made {called:?}");
+        assert!(called.len() >= 6, "{format:?} made {called:?}");
     }
     pool.emptied().await;
 }

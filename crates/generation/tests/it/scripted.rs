@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use generation::{
     BlockId, CacheShape, Chunk, DecodeError, Decoder, Delta, Generation, GenerationConfig, GenerationJob,
-    GenerationModel, GenerationRequest, Grammars, Item, Limits, LogitRows, Occupancy, SamplingParams, StopStrings, ToolFormat,
-    Tools, Usage,
+    GenerationModel, GenerationRequest, Grammars, Item, Limits, LogitRows, Occupancy, SamplingParams,
+    StopStrings, ToolFormat, Tools, Usage,
 };
 use pool_core::{
     Cost, Engine, Error, Group, GroupConfig, JobOptions, LoadError, Loader, ModelError, Prepared, Priority,
@@ -138,7 +138,9 @@ impl Decoder for Scripted {
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), DecodeError> {
         let poison = self.script.poison.map(Item::Token);
-        if let Some(index) = chunks.iter().position(|chunk| chunk.items.iter().any(|item| Some(*item) == poison)) {
+        if let Some(index) =
+            chunks.iter().position(|chunk| chunk.items.iter().any(|item| Some(*item) == poison))
+        {
             return Err(DecodeError::chunk(index, "poisoned"));
         }
         std::thread::sleep(self.script.step);

@@ -22,7 +22,8 @@ fn asks(count: u64, dice: &mut Dice) -> Vec<Ask> {
     let system = "You are a helpful assistant who answers briefly, and never without a reason. ";
     (0..count)
         .map(|at| {
-            let mut one = ask(&format!("{}{}", &system[..dice.roll(70) as usize], "x".repeat(1 + at as usize % 9)));
+            let mut one =
+                ask(&format!("{}{}", &system[..dice.roll(70) as usize], "x".repeat(1 + at as usize % 9)));
             one.sampling = SamplingParams {
                 seed: at,
                 temperature: if at % 5 == 0 { 0.0 } else { 1.0 },
@@ -195,5 +196,8 @@ async fn a_prompt_that_is_given_up_frees_its_place_between_two_chunks() {
     }
     drop(ticket);
     pool.emptied().await;
-    assert!(pool.script.computed.load(std::sync::atomic::Ordering::Relaxed) < 390, "the rest is never computed");
+    assert!(
+        pool.script.computed.load(std::sync::atomic::Ordering::Relaxed) < 390,
+        "the rest is never computed"
+    );
 }

@@ -4,10 +4,24 @@ use std::borrow::Cow;
 
 use generation::{Item, Vocabulary};
 
-const LONGER: [&str; 12] =
-    ["{\"", "\":", "\"}", ", ", "name", "arguments", "<tool_call>", "</tool_call>", "true", "\"add\"", "é", "hello"];
+const LONGER: [&str; 12] = [
+    "{\"",
+    "\":",
+    "\"}",
+    ", ",
+    "name",
+    "arguments",
+    "<tool_call>",
+    "</tool_call>",
+    "true",
+    "\"add\"",
+    "é",
+    "hello",
+];
 const CONTROL: [&str; 3] = ["<eos>", "[TOOL_CALLS]", "<pad>"];
 
+/// `, ` in one.
+pub(crate) const COMMA: u32 = 256 + 3;
 pub(crate) const EOS: u32 = 256 + LONGER.len() as u32;
 pub(crate) const SIZE: usize = 256 + LONGER.len() + CONTROL.len();
 
@@ -29,7 +43,8 @@ impl Vocabulary for Bytes {
 
     fn token_bytes(&self, token: u32) -> Option<Cow<'_, [u8]>> {
         let token = token as usize;
-        let name = |at: usize| LONGER.iter().chain(&CONTROL).nth(at).map(|name| Cow::Borrowed(name.as_bytes()));
+        let name =
+            |at: usize| LONGER.iter().chain(&CONTROL).nth(at).map(|name| Cow::Borrowed(name.as_bytes()));
         if token < 256 { Some(Cow::Owned(vec![token as u8])) } else { name(token - 256) }
     }
 
@@ -38,7 +53,9 @@ impl Vocabulary for Bytes {
     }
 
     fn token(&self, name: &str) -> Option<u32> {
-        (0..SIZE as u32).rev().find(|token| self.token_bytes(*token).is_some_and(|bytes| *bytes == *name.as_bytes()))
+        (0..SIZE as u32)
+            .rev()
+            .find(|token| self.token_bytes(*token).is_some_and(|bytes| *bytes == *name.as_bytes()))
     }
 
     fn encode(&self, text: &str) -> Vec<u32> {
