@@ -90,9 +90,7 @@ impl Scheduler {
             }
         }
         let Some(sequence) = self.sequences.get_mut(&key) else { return false };
-        sequence.table = Some(table);
-        sequence.computed = computed;
-        sequence.cached.get_or_insert(computed);
+        sequence.take_up(table, computed);
         true
     }
 
@@ -106,8 +104,8 @@ impl Scheduler {
         }
         if let Some(table) = sequence.table.take() {
             self.pool.release(table);
-            sequence.table = Some(self.pool.acquire(&sequence.keys[..depth]));
-            sequence.computed = computed;
+            let table = self.pool.acquire(&sequence.keys[..depth]);
+            sequence.take_up(table, computed);
         }
     }
 
@@ -181,6 +179,7 @@ impl Scheduler {
         let Some(sequence) = victim.and_then(|key| self.sequences.get_mut(&key)) else { return false };
         let Some(table) = sequence.table.take() else { return false };
         sequence.computed = 0;
+        sequence.settled = true;
         self.pool.release(table);
         self.preemptions += 1;
         true

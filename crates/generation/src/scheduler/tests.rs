@@ -373,6 +373,11 @@ fn an_equal_prompt_beside_it_is_taken_over_on_the_way() {
     scheduler.add(key(Priority::Normal, 2), tokens(0..40));
     assert_eq!(run(&mut scheduler, 44), [(1, 0, 40), (2, 0, 4)]);
     assert_eq!(run(&mut scheduler, 44), [(2, 36, 40)]);
+    assert_eq!(
+        scheduler.cached(key(Priority::Normal, 2)),
+        32,
+        "of 40, it has computed the first 4 and the last 4"
+    );
     assert_eq!(scheduler.pool().in_use(), 10, "the last one is shared too, once both have it");
 }
 

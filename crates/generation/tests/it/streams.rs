@@ -201,3 +201,29 @@ async fn a_prompt_that_is_given_up_frees_its_place_between_two_chunks() {
         "the rest is never computed"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_jobs_are_taken_than_there_is_room_for() {
+    let mut script = Script::new(shape(4, &[(None, 300)]));
+    script.config.max_sequences = 3;
+    script.step = Duration::from_millis(2);
+    let pool = Pool::new(script).await;
+    pool.group.warm().await.unwrap();
+    let mut most = 0;
+    // Two choices each: one job and a half.
+    let asks: Vec<_> = (0..6).map(|at| Ask { choices: 1 + at % 2, ..ask("how many are there?") }).collect();
+    let answers = futures_join(asks.iter().map(|one| pool.answer(one.clone())).collect());
+    let watching = async {
+        loop {
+            let occupancy = pool.script.occupancy();
+            most = most.max(occupancy.running() + occupancy.waiting());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        answers = answers => assert!(answers.iter().all(Result::is_ok)),
+        () = watching => {}
+    }
+    // The last job joins while there is room for one sequence, and may have two.
+    assert!((2..=4).contains(&most), "{most}");
+}
