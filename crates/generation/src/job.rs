@@ -7,7 +7,7 @@ use crate::grammar::Grammar;
 use crate::item::Item;
 use crate::sampling::SamplingParams;
 use crate::stop::StopStrings;
-use crate::tools::{ToolFormat, Tools};
+use crate::tools::ToolUse;
 
 /// What a modality's request must tell before it is prepared.
 pub trait GenerationRequest: Send + Sync + 'static {
@@ -58,7 +58,7 @@ pub struct GenerationJob {
     /// What each answer must look like.
     pub grammar: Option<Grammar>,
     /// Tools the model may call, and how it writes calls. They are read from the answers.
-    pub tools: Option<(ToolFormat, Tools)>,
+    pub tools: Option<ToolUse>,
 }
 
 impl GenerationJob {
@@ -98,7 +98,8 @@ impl GenerationJob {
             let message = format!("n is {}; accepted: a number from 1 to {}", self.choices, limits.sequences);
             return Err(ModelError::invalid(message));
         }
-        if self.ignore_eos && self.grammar.is_some() {
+        let calls = self.tools.as_ref().is_some_and(|used| used.call.is_some());
+        if self.ignore_eos && (self.grammar.is_some() || calls) {
             return Err(ModelError::invalid(
                 "ignore_eos and an answer's grammar exclude each other; leave one out",
             ));

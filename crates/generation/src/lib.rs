@@ -54,5 +54,5 @@ pub use output::{Choice, Delta, FinishReason, Generation, Logprobs, Usage, Writt
 pub use sampling::SamplingParams;
 pub use stop::StopStrings;
 pub use template::{Chat, ChatTemplate, TemplateError};
-pub use tools::{Tool, ToolCall, ToolFormat, Tools};
+pub use tools::{Tool, ToolCall, ToolFormat, ToolUse, Tools};
 pub use vocabulary::Vocabulary;

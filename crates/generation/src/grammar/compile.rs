@@ -85,6 +85,15 @@ impl Grammars {
         self.compile(TopLevelGrammar::from_lark(grammar), "tool parameters")
     }
 
+    /// What follows once a model that may call these tools has begun a call: see [`ToolUse`](crate::ToolUse).
+    ///
+    /// # Errors
+    ///
+    /// As [`Grammars::tool_calls`].
+    pub fn begun_call(&self, format: ToolFormat, tools: &Tools) -> Result<Grammar, ModelError> {
+        self.tool_calls(format, tools, format.lists_calls())
+    }
+
     fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {
         let Some(factory) = &self.factory else {
             let message = "this model names no end token, so its answers cannot follow a grammar";

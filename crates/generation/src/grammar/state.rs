@@ -37,6 +37,11 @@ impl GrammarState {
         Ok(())
     }
 
+    /// Whether a token may follow.
+    pub(crate) fn allows(&mut self, token: u32) -> bool {
+        self.0.validate_tokens(&[token]).is_ok_and(|valid| valid == 1)
+    }
+
     /// Goes on by a token that the mask allowed.
     pub(crate) fn take(&mut self, token: u32) -> Result<(), GrammarError> {
         self.0.consume_token(token).map_err(|error| GrammarError(one_line(&error.to_string())))

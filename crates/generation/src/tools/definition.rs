@@ -1,5 +1,23 @@
+use std::sync::Arc;
+
 use pool_core::ModelError;
 use serde_json::{Value, json};
+
+use super::format::ToolFormat;
+use crate::grammar::Grammar;
+
+/// Tools that an answer may call.
+#[derive(Clone, Debug)]
+pub struct ToolUse {
+    /// How the model writes calls.
+    pub format: ToolFormat,
+    /// The tools.
+    pub tools: Tools,
+    /// What a call must look like once the model has begun one: see
+    /// [`Grammars::begun_call`](crate::Grammars::begun_call). `None`: the model is left alone, and what is no call stays
+    /// text.
+    pub call: Option<Arc<Grammar>>,
+}
 
 /// A function the model may call.
 #[derive(Clone, PartialEq, Debug)]

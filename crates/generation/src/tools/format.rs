@@ -70,6 +70,24 @@ impl ToolFormat {
         }
     }
 
+    /// The tokens of the opening mark.
+    pub(crate) fn opening(self, vocabulary: &dyn Vocabulary) -> Vec<u32> {
+        let marks: &[&str] = match self {
+            Self::InternLm => &["<|action_start|>", "<|plugin|>"],
+            _ => &[self.open()],
+        };
+        let tokens = |mark: &&str| match vocabulary.token(mark) {
+            Some(token) if vocabulary.is_special(token) => vec![token],
+            _ => vocabulary.encode(mark),
+        };
+        marks.iter().flat_map(tokens).collect()
+    }
+
+    /// Whether one opening mark may be followed by several calls.
+    pub(crate) fn lists_calls(self) -> bool {
+        matches!(self, Self::Mistral | Self::DeepSeek | Self::CommandR)
+    }
+
     /// Where they end. `None`: with the answer.
     pub(super) fn close(self) -> Option<&'static str> {
         match self {

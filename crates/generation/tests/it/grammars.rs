@@ -1,6 +1,6 @@
 //! Answers that follow a grammar, whatever the model would rather say.
 
-use generation::{FinishReason, SamplingParams, Tool, ToolFormat, Tools};
+use generation::{FinishReason, SamplingParams, Tool, ToolFormat, Tools, Vocabulary};
 use pool_core::Error;
 use serde_json::{Value, json};
 
@@ -173,4 +173,29 @@ async fn tools_that_may_be_called_leave_the_answer_free() {
     let one = Ask { tools: Some((ToolFormat::Hermes, tools(), Choosing::Auto)), ..ask("x") };
     let choice = pool.answer(one).await.unwrap().choices.remove(0);
     assert_eq!(choice, plain);
+}
+
+#[tokio::test]
+async fn a_call_that_was_begun_is_written_as_its_grammar_says_and_then_the_answer_is_free() {
+    let pool = Pool::new(Script::ample()).await;
+    let mark = Bytes::new().token("<tool_call>").unwrap();
+    let mut called = 0;
+    for seed in 0..8 {
+        // The mark comes often; nothing else of the format would, by itself.
+        let mut logit_bias: Vec<(u32, f32)> = vec![(mark, 4.0)];
+        logit_bias.extend(b" \t\r\n".iter().map(|byte| (u32::from(*byte), -100.0)));
+        let sampling = SamplingParams { seed, logit_bias, ..SamplingParams::default() };
+        let tools = Some((ToolFormat::Hermes, tools(), Choosing::Begun));
+        let one = Ask { tools, max_tokens: Some(250), sampling, ..ask("call if you like") };
+        let choice = pool.answer(one.clone()).await.unwrap().choices.remove(0);
+        assert!(choice.tool_calls.iter().all(|call| ["add", "hello"].contains(&call.name.as_str())));
+        // Only the last may be cut off, by the length.
+        assert!(choice.text.matches("<tool_call>").count() <= 1, "{:?}", choice.text);
+        assert!(!choice.text.contains("</tool_call>{"), "{:?}", choice.text);
+        called += choice.tool_calls.len();
+        // Without the grammar it is no call.
+        let free = Ask { tools: one.tools.map(|(format, tools, _)| (format, tools, Choosing::Auto)), ..one };
+        assert!(pool.answer(free).await.unwrap().choices[0].tool_calls.is_empty());
+    }
+    assert!(called > 8, "{called}");
 }

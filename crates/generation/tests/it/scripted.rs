@@ -7,7 +7,7 @@ use std::time::Duration;
 use generation::{
     BlockId, CacheShape, Chunk, DecodeError, Decoder, Delta, Generation, GenerationConfig, GenerationJob,
     GenerationModel, GenerationRequest, Grammars, Item, Limits, LogitRows, Occupancy, SamplingParams,
-    StopStrings, ToolFormat, Tools, Usage,
+    StopStrings, ToolFormat, ToolUse, Tools, Usage,
 };
 use pool_core::{
     Cost, Engine, Error, Group, GroupConfig, JobOptions, LoadError, Loader, ModelError, Prepared, Priority,
@@ -185,6 +185,7 @@ pub(crate) struct Ask {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Choosing {
     Auto,
+    Begun,
     Required,
 }
 
@@ -245,10 +246,13 @@ impl Loader for ScriptLoader {
         job.ignore_eos = ask.ignore_eos;
         job.grammar = ask.schema.as_ref().map(|schema| self.grammars.json_schema(schema)).transpose()?;
         if let Some((format, tools, choosing)) = &ask.tools {
-            if *choosing == Choosing::Required {
-                job.grammar = Some(self.grammars.tool_calls(*format, tools, true)?);
+            let mut used = ToolUse { format: *format, tools: tools.clone(), call: None };
+            match choosing {
+                Choosing::Required => job.grammar = Some(self.grammars.tool_calls(*format, tools, true)?),
+                Choosing::Begun => used.call = Some(Arc::new(self.grammars.begun_call(*format, tools)?)),
+                Choosing::Auto => {}
             }
-            job.tools = Some((*format, tools.clone()));
+            job.tools = Some(used);
         }
         job.check(&self.limits)?;
         let cost = job.cost(ask.prompt.len());
