@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::InferenceCapabilities;
@@ -17,31 +17,18 @@ const WHITE_SPACE: &str = r"[ \n\r\t]{1,64}";
 
 /// Compiles grammars for one vocabulary.
 pub struct Grammars {
-    /// `None` if the vocabulary has no end token.
-    factory: Option<ParserFactory>,
     vocabulary: Arc<dyn Vocabulary>,
+    /// Made when it is first needed. `None` if the vocabulary has no end token.
+    factory: OnceLock<Result<Option<ParserFactory>, String>>,
 }
 
 /// A compiled grammar, to be put into a [`GenerationJob`](crate::GenerationJob).
 pub struct Grammar(Mutex<Matcher>);
 
 impl Grammars {
-    /// Makes ready for a vocabulary: a hundred milliseconds for a large one.
-    ///
-    /// # Errors
-    ///
-    /// When the vocabulary cannot be used for grammars.
-    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Result<Self, ModelError> {
-        let factory = tokens(&vocabulary).map(|tokens| {
-            let able = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
-            let slices = llguidance::earley::SlicedBiasComputer::json_slices();
-            let mut factory = ParserFactory::new(&tokens, able, &slices)?;
-            factory.quiet();
-            factory.limits_mut().verbose_errors = false;
-            Ok(factory)
-        });
-        let factory = factory.transpose().map_err(|error: Failure| ModelError::failed(error.to_string()))?;
-        Ok(Self { factory, vocabulary })
+    /// For this vocabulary. The first grammar takes a second longer, if the vocabulary is large.
+    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Self {
+        Self { vocabulary, factory: OnceLock::new() }
     }
 
     /// Any JSON object.
@@ -95,7 +82,9 @@ impl Grammars {
     }
 
     fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {
-        let Some(factory) = &self.factory else {
+        let factory = self.factory.get_or_init(|| factory(&self.vocabulary));
+        let factory = factory.as_ref().map_err(|error| ModelError::failed(error.clone()))?;
+        let Some(factory) = factory else {
             let message = "this model names no end token, so its answers cannot follow a grammar";
             return Err(ModelError::invalid(message));
         };
@@ -109,8 +98,16 @@ impl Grammars {
     }
 }
 
-/// What the library's functions fail with.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+fn factory(vocabulary: &Arc<dyn Vocabulary>) -> Result<Option<ParserFactory>, String> {
+    let Some(tokens) = tokens(vocabulary) else { return Ok(None) };
+    let able = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+    let slices = llguidance::earley::SlicedBiasComputer::json_slices();
+    let mut factory =
+        ParserFactory::new(&tokens, able, &slices).map_err(|error| one_line(&error.to_string()))?;
+    factory.quiet();
+    factory.limits_mut().verbose_errors = false;
+    Ok(Some(factory))
+}
 
 /// Bounds white space. What a caller's schema says about it is the library's own extension, and not obeyed.
 pub(crate) fn with_white_space(mut schema: Value) -> Value {

@@ -276,7 +276,7 @@ impl Pool {
         let script = Arc::new(script);
         let vocabulary = Arc::new(vocabulary);
         let loader = ScriptLoader {
-            grammars: Grammars::new(vocabulary.clone()).unwrap(),
+            grammars: Grammars::new(vocabulary.clone()),
             limits: Limits::new(SIZE, script.context, &script.shape, &script.config).unwrap(),
             script: Arc::clone(&script),
             vocabulary,
