@@ -3,6 +3,7 @@
 //! Works on a copy of the workspace under `target/mutants`, so that the working tree is never touched. A mutant survives
 //! if its test passes; that is a failure of this task, as is a test that fails without any defect.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -129,10 +130,12 @@ fn copy_workspace(root: &Path, tree: &Path) -> Result<()> {
         .output()
         .context("running git ls-files")?;
     ensure!(listing.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listing.stderr));
+    let mut kept = HashSet::new();
     for name in listing.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = std::str::from_utf8(name).context("a file name is not UTF-8")?;
         let (from, to) = (root.join(name), tree.join(name));
         let Ok(bytes) = fs::read(&from) else { continue };
+        kept.insert(to.clone());
         if fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }
@@ -140,6 +143,19 @@ fn copy_workspace(root: &Path, tree: &Path) -> Result<()> {
             fs::create_dir_all(folder)?;
         }
         fs::write(&to, bytes).with_context(|| format!("writing {}", to.display()))?;
+    }
+    prune(tree, &kept)
+}
+
+/// Removes what is no longer part of the workspace: an old copy is brought up to date, not made anew.
+fn prune(folder: &Path, kept: &HashSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            prune(&path, kept)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -251,5 +267,19 @@ mod tests {
         for (find, original) in [("a", "xy"), ("a", "aya"), ("b", "b")] {
             assert!(mutant(find).planted_in(original).is_err(), "{find} in {original}");
         }
+    }
+
+    #[test]
+    fn a_copy_loses_what_the_workspace_has_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::create_dir(file("tests")).unwrap();
+        for name in ["kept.rs", "tests/gone.rs", "tests/kept.rs"] {
+            fs::write(file(name), "").unwrap();
+        }
+        prune(folder.path(), &HashSet::from([file("kept.rs"), file("tests/kept.rs")])).unwrap();
+        assert!(
+            file("kept.rs").exists() && file("tests/kept.rs").exists() && !file("tests/gone.rs").exists()
+        );
     }
 }
