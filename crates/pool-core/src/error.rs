@@ -190,11 +190,18 @@ pub enum Excess {
         /// What the queue holds in all.
         limit: Bytes,
     },
-    /// Its jobs together would take longer than the caller or the queue allows, even if nothing were ahead of them.
+    /// Its jobs together would take longer than the queue allows, even if nothing were ahead of them.
     Time {
         /// How long they would take, by the measured rate.
         expected: Duration,
         /// How long they may take.
+        allowed: Duration,
+    },
+    /// Its jobs together would miss the caller's own deadline, even if nothing were ahead of them.
+    Deadline {
+        /// How long they would take, by the measured rate.
+        expected: Duration,
+        /// Time left until the deadline.
         allowed: Duration,
     },
 }
@@ -208,6 +215,12 @@ impl fmt::Display for Excess {
             Self::Time { expected, allowed } => write!(
                 f,
                 "it would take {:.1} s by itself, {:.1} s are allowed",
+                expected.as_secs_f64(),
+                allowed.as_secs_f64()
+            ),
+            Self::Deadline { expected, allowed } => write!(
+                f,
+                "it would take {:.3} s by itself, its deadline is in {:.3} s",
                 expected.as_secs_f64(),
                 allowed.as_secs_f64()
             ),

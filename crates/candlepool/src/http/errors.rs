@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pool_core::Error as PoolError;
 use pool_core::compute::ComputeError;
+use pool_core::{Error as PoolError, Excess};
 use serde::Serialize;
 use text_embedding::Error as EmbeddingError;
 
@@ -140,6 +140,8 @@ impl From<&PoolError> for ApiError {
         let retry_after = error.retry_after().unwrap_or(Duration::from_secs(1));
         match error {
             PoolError::Overloaded { .. } => Self::overloaded(message, retry_after),
+            // More time would do.
+            PoolError::TooLarge { why: Excess::Deadline { .. }, .. } => Self::timeout(message),
             PoolError::TooLarge { .. } => Self::too_large(message),
             PoolError::Invalid { .. } => Self::invalid("invalid_value", message),
             PoolError::Convicted { .. } => Self::invalid("convicted_input", message),
@@ -220,5 +222,21 @@ impl IntoResponse for ApiError {
             headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_more_time_would_help_has_missed_its_deadline() {
+        let (expected, allowed) = (Duration::from_secs(2), Duration::from_secs(1));
+        let refused = |why| ApiError::from(&PoolError::TooLarge { model: "m".into(), why });
+        let late = refused(Excess::Deadline { expected, allowed });
+        assert_eq!((late.status, late.code), (StatusCode::REQUEST_TIMEOUT, "deadline_exceeded"));
+        assert!(late.is_final, "official clients would send it again");
+        let long = refused(Excess::Time { expected, allowed });
+        assert_eq!((long.status, long.code), (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"));
     }
 }

@@ -104,8 +104,13 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
         return Ok(());
     };
     if new.jobs > 1 && alone > allowed {
-        // Coming back later would not help, sending less would.
-        return Err(Refusal::TooLarge(Excess::Time { expected: alone, allowed }));
+        // Coming back later would not help. Sending less would, and so would more time, if only its own is too short.
+        let patient = limits.max_wait.is_none_or(|most| alone <= most);
+        return Err(Refusal::TooLarge(if patient {
+            Excess::Deadline { expected: alone, allowed }
+        } else {
+            Excess::Time { expected: alone, allowed: limits.max_wait.unwrap_or(allowed) }
+        }));
     }
     let expected = wait.saturating_add(alone);
     if held.ahead == Tokens::ZERO || expected <= allowed {

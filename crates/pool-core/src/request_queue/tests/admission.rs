@@ -46,7 +46,11 @@ proptest! {
                 }
             }
             Err(Refusal::TooLarge(Excess::Time { expected, .. })) => {
-                prop_assert!(added > 1 && fits && expected.as_secs_f64() > in_time - 1e-6);
+                prop_assert!(added > 1 && fits && expected > Duration::from_secs(30));
+            }
+            Err(Refusal::TooLarge(Excess::Deadline { expected, allowed: told })) => {
+                prop_assert!(added > 1 && fits && Some(told) == allowed);
+                prop_assert!(expected > told && expected <= Duration::from_secs(30));
             }
             Err(Refusal::TooLarge(_)) => prop_assert!(tickets > limits.jobs || !cost.fits(&limits.cost)),
             Err(Refusal::Overloaded { why, retry_after }) => {
@@ -71,7 +75,12 @@ fn a_list_is_as_late_as_its_last_item() {
     let (expected, allowed) = (Duration::from_millis(30_100), Duration::from_secs(30));
     let never = Err(Refusal::TooLarge(Excess::Time { expected, allowed }));
     assert_eq!(admit(&limits(), &held, &list), never, "it would not be done in time even by itself");
+    let hurried = Newcomer { allowed: Some(Duration::from_secs(1)), ..list };
+    assert_eq!(admit(&limits(), &held, &hurried), never, "more time would not help it either");
     let shorter = Newcomer { cost: Cost::new(300, 0), ..list };
+    let (expected, allowed) = (Duration::from_secs(30), Duration::from_secs(1));
+    let late = Err(Refusal::TooLarge(Excess::Deadline { expected, allowed }));
+    assert_eq!(admit(&limits(), &held, &Newcomer { allowed: Some(allowed), ..shorter }), late);
     assert_eq!(admit(&limits(), &held, &shorter), Ok(()));
     let busy = Occupancy { jobs: 1, cost: Cost::new(10, 0), ahead: Tokens(10), ..held };
     let later = admit(&limits(), &busy, &shorter);
