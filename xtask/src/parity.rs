@@ -12,8 +12,13 @@ use serde_json::Value;
 
 use crate::python::{Python, trained_model, workspace_root};
 
-/// Where the fixtures live, from the workspace's root.
-const FIXTURES: &str = "crates/text-embedding/tests/fixtures";
+/// Where the fixtures of a script live, from the workspace's root: beside the tests that compare with them.
+fn fixtures(name: &str) -> &'static str {
+    match name {
+        "decoders" => "crates/nn/tests/fixtures",
+        _ => "crates/text-embedding/tests/fixtures",
+    }
+}
 
 /// How far two runs of a script may be apart in a number: floating-point sums differ in their last bits between
 /// processors. Absolute below 1, relative above.
@@ -25,7 +30,7 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `checkpoints`, `hard_texts`, `static_pairs`.
+    /// Only these: `checkpoints`, `decoders`, `hard_texts`, `static_pairs`.
     names: Vec<String>,
 }
 
@@ -38,9 +43,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         ensure!(known.contains(name), "no fixture is called {name}; there are {}", known.join(", "));
     }
     trained_model(&root, "all-MiniLM-L6-v2")?;
-    let committed = root.join(FIXTURES);
     let mut differences = Vec::new();
     for name in known.iter().filter(|name| args.names.is_empty() || args.names.contains(name)) {
+        let committed = root.join(fixtures(name));
         let fresh = root.join("target/parity").join(name);
         if fresh.exists() {
             std::fs::remove_dir_all(&fresh)?;

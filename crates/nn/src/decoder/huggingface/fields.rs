@@ -1,0 +1,267 @@
+//! The fields of a configuration, and which of them have been read: one that nobody read and that sounds as if it changed
+//! the mathematics is refused.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::error::NnError;
+
+/// An object of a JSON document.
+pub(super) struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    /// `rope_scaling.` for fields of that object, and so on.
+    place: String,
+    read: RefCell<BTreeSet<String>>,
+}
+
+/// Parts of names that fields which change the mathematics have. Fields that none of the classes reads and whose names have
+/// none of these are about training, tokens, generation or other programs.
+const MATHEMATICAL: [&str; 33] = [
+    "act_",
+    "activation",
+    "alibi",
+    "attention",
+    "attn",
+    "bias",
+    "bidirectional",
+    "cap",
+    "causal",
+    "chunk",
+    "clip",
+    "cross",
+    "embedding",
+    "expert",
+    "gate",
+    "head",
+    "interleave",
+    "is_encoder",
+    "kv_",
+    "layer",
+    "mixture",
+    "mlp",
+    "moe",
+    "multiplier",
+    "norm",
+    "partial",
+    "pruned",
+    "qk_",
+    "residual",
+    "rope",
+    "rotary",
+    "scal",
+    "window",
+];
+
+/// Names that have such a part and change nothing here: dropout in training, and how attention is to be computed.
+const HARMLESS: [&str; 17] = [
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_attn_implementation_internal",
+    "_flash_attn_2_enabled",
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "attn_implementation",
+    "attn_pdrop",
+    "chunk_size_feed_forward",
+    "embd_pdrop",
+    "embedding_dropout",
+    "layerdrop",
+    "output_attentions",
+    "resid_pdrop",
+    "use_flash_attention",
+    "use_flash_attn",
+    "use_memory_efficient_attention",
+];
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(config: &'a Value) -> Result<Self, NnError> {
+        match config.as_object() {
+            Some(object) => Ok(Self::of(object, "")),
+            None => Err(NnError::InvalidConfig("the configuration is no JSON object".to_owned())),
+        }
+    }
+
+    fn of(object: &'a Map<String, Value>, place: &str) -> Self {
+        Self { object, place: place.to_owned(), read: RefCell::default() }
+    }
+
+    /// Those of `text_config`, which of a model with pictures describes the decoder.
+    pub(super) fn of_text_part(config: &'a Value) -> Result<Self, NnError> {
+        match config.get("text_config").and_then(Value::as_object) {
+            Some(object) => Ok(Self::of(object, "text_config.")),
+            None => Err(NnError::InvalidConfig("the configuration has no text_config".to_owned())),
+        }
+    }
+
+    /// Those of the object that a field is, if it is there, is not null and not empty.
+    pub(super) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, NnError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) if object.is_empty() => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Self::of(object, &format!("{}{name}.", self.place)))),
+            Some(other) => Err(self.wrong(name, other, "an object")),
+        }
+    }
+
+    /// A count; the default where it is absent or null.
+    pub(super) fn size(&self, name: &str, default: usize) -> Result<usize, NnError> {
+        match self.value(name) {
+            None => Ok(default),
+            Some(value) => self.count(name, value),
+        }
+    }
+
+    /// A count; the default where it is absent, none where it is null.
+    pub(super) fn optional_size(&self, name: &str, default: Option<usize>) -> Result<Option<usize>, NnError> {
+        match self.value(name) {
+            Some(value) => self.count(name, value).map(Some),
+            None => Ok(default.filter(|_| !self.object.contains_key(name))),
+        }
+    }
+
+    /// A number; the default where it is absent or null.
+    pub(super) fn number(&self, name: &str, default: f32) -> Result<f32, NnError> {
+        Ok(self.given_number(name)?.unwrap_or(default))
+    }
+
+    /// A number, if it is there and not null.
+    pub(super) fn given_number(&self, name: &str) -> Result<Option<f32>, NnError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(value) => match value.as_f64().map(|number| number as f32) {
+                Some(number) if number.is_finite() => Ok(Some(number)),
+                _ => Err(self.wrong(name, value, "a number")),
+            },
+        }
+    }
+
+    /// A number; the default where it is absent, none where it is null.
+    pub(super) fn optional_number(&self, name: &str, default: Option<f32>) -> Result<Option<f32>, NnError> {
+        let default = default.filter(|_| !self.object.contains_key(name));
+        Ok(self.given_number(name)?.or(default))
+    }
+
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, NnError> {
+        match self.value(name) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(self.wrong(name, other, "true or false")),
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, NnError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(name, other, "a string")),
+        }
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, NnError> {
+        self.list(name, "a list of strings", Value::as_str)
+    }
+
+    pub(super) fn numbers(&self, name: &str) -> Result<Option<Vec<f32>>, NnError> {
+        self.list(name, "a list of numbers", |value| value.as_f64().map(|number| number as f32))
+    }
+
+    fn list<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        item: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NnError> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let items = value.as_array().and_then(|items| items.iter().map(item).collect());
+        items.map(Some).ok_or_else(|| self.wrong(name, value, wanted))
+    }
+
+    /// Takes note of a field that changes nothing here.
+    pub(super) fn skip(&self, name: &str) {
+        self.read.borrow_mut().insert(name.to_owned());
+    }
+
+    /// Refuses weights in a format of their own.
+    pub(super) fn refuse_quantization(&self) -> Result<(), NnError> {
+        match self.object("quantization_config")? {
+            None => Ok(()),
+            Some(_) => Err(NnError::unsupported(
+                "quantization_config",
+                "an unquantised checkpoint or a GGUF file is",
+            )),
+        }
+    }
+
+    /// Refuses whatever nobody read and may change the mathematics, unless it is switched off.
+    pub(super) fn refuse_unread(&self) -> Result<(), NnError> {
+        let read = self.read.borrow();
+        let suspect = |name: &str| {
+            !read.contains(name)
+                && !HARMLESS.contains(&name)
+                && MATHEMATICAL.iter().any(|part| name.contains(part))
+        };
+        match self.object.iter().find(|(name, value)| suspect(name) && !is_off(value)) {
+            None => Ok(()),
+            Some((name, value)) => Err(self.unknown(name, value)),
+        }
+    }
+
+    /// Refuses whatever nobody read: for objects all of whose fields change the mathematics.
+    pub(super) fn refuse_all_unread(&self) -> Result<(), NnError> {
+        let read = self.read.borrow();
+        match self.object.iter().find(|(name, value)| !read.contains(*name) && !is_off(value)) {
+            None => Ok(()),
+            Some((name, value)) => Err(self.unknown(name, value)),
+        }
+    }
+
+    /// The name of a field, with its place.
+    pub(super) fn label(&self, name: &str) -> String {
+        format!("{}{name}", self.place)
+    }
+
+    fn unknown(&self, name: &str, value: &Value) -> NnError {
+        NnError::unsupported(
+            format!("{} {}", self.label(name), shortened(value)),
+            "this architecture is computed without it",
+        )
+    }
+
+    fn count(&self, name: &str, value: &Value) -> Result<usize, NnError> {
+        let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| self.wrong(name, value, "a whole number"))
+    }
+
+    fn wrong(&self, name: &str, value: &Value, wanted: &str) -> NnError {
+        NnError::InvalidConfig(format!("{} is {}, it must be {wanted}", self.label(name), shortened(value)))
+    }
+
+    /// The value of a field that is there and not null; it counts as read.
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        self.skip(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+}
+
+/// Whether a field says that something is not there.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// A value on one line, cut where it is long.
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,289 @@
+//! A weight matrix, dense or quantised, and the product of activations with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use candle_core::quantized::{QMatMul, QTensor, QuantizedType};
+use candle_core::{Device, Module, Storage, Tensor};
+use rayon::prelude::*;
+
+use crate::error::NnError;
+use crate::store::StoredMatrix;
+use crate::vector::{dot, wide};
+
+/// How a decoder computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Precision {
+    /// What a quantised matrix is multiplied with. Of no effect on matrices that are not quantised.
+    pub activations: Activations,
+    /// Whether a row's result may not depend on how many rows are computed beside it: the same sequence then has the same
+    /// logits to the last bit, alone, in a batch, and however its prompt is cut into chunks. Slower.
+    pub deterministic: bool,
+}
+
+/// What a quantised matrix is multiplied with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activations {
+    /// Activations rounded to eight bits, block by block: fast, and small in memory.
+    #[default]
+    Quantised,
+    /// The matrix is widened to f32 when it is loaded and meets f32 activations: exact, and large in memory.
+    F32,
+}
+
+/// A matrix of `outputs` rows and `inputs` columns.
+pub(crate) struct Matrix {
+    outputs: usize,
+    inputs: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    /// From `library_from` rows on through the tensor library's matrix product, whose order of summation depends on the
+    /// number of rows; fewer dot product by dot product, in a fixed order.
+    Dense { weight: Tensor, library_from: usize },
+    /// Through the tensor library's quantised product, which has other kernels for one row than for many.
+    Quantised(QMatMul),
+    /// Dot product by dot product: below the tensor library's choice of kernels.
+    QuantisedFixed(Box<dyn QuantizedType>),
+}
+
+/// Rows from which on the tensor library's matrix product is worth its preparations. Fewer are bound by reading the weights
+/// once (two cores, SmolLM2 135M: 8 rows took it 350 ms, dot products 200 ms; 128 rows 730 ms and 1,900 ms).
+const LIBRARY_ROWS: usize = 32;
+
+/// Columns of the result that one task computes: few enough for their weights to stay in the cache.
+const TASK_OUTPUTS: usize = 16;
+
+impl Matrix {
+    pub(crate) fn new(stored: StoredMatrix, precision: Precision) -> Result<Self, NnError> {
+        let (outputs, inputs) = stored.dims()?;
+        let kind = match stored {
+            StoredMatrix::Dense(tensor) => Kind::dense(tensor, precision)?,
+            StoredMatrix::Quantised(tensor) => match precision.activations {
+                Activations::F32 => Kind::dense(tensor.dequantize(&Device::Cpu)?, precision)?,
+                Activations::Quantised => Kind::quantised(&tensor, precision)?,
+            },
+        };
+        Ok(Self { outputs, inputs, kind })
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// `inputs` times the transposed matrix: one row of `outputs` numbers for each row of `inputs` numbers.
+    pub(crate) fn product(&self, inputs: &[f32]) -> Result<Vec<f32>, NnError> {
+        let rows = inputs.len() / self.inputs;
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        match &self.kind {
+            Kind::Dense { weight, library_from } if rows >= *library_from => {
+                let inputs = Tensor::from_slice(inputs, (rows, self.inputs), &Device::Cpu)?;
+                Ok(inputs.matmul(&weight.t()?)?.flatten_all()?.to_vec1()?)
+            }
+            Kind::Dense { weight, .. } => {
+                with_numbers(weight, |weight| self.fixed_product(weight, inputs, rows))
+            }
+            Kind::Quantised(weight) => {
+                let inputs = Tensor::from_slice(inputs, (rows, self.inputs), &Device::Cpu)?;
+                Ok(weight.forward(&inputs)?.flatten_all()?.to_vec1()?)
+            }
+            Kind::QuantisedFixed(weight) => {
+                let mut outputs = vec![0.0; rows * self.outputs];
+                weight.matmul_t((rows, self.inputs, self.outputs), inputs, &mut outputs)?;
+                Ok(outputs)
+            }
+        }
+    }
+
+    /// The rows of the matrix that have these numbers, one after another.
+    pub(crate) fn rows(&self, numbers: &[u32]) -> Result<Vec<f32>, NnError> {
+        match &self.kind {
+            Kind::Dense { weight, .. } => {
+                let numbers = Tensor::from_slice(numbers, numbers.len(), &Device::Cpu)?;
+                Ok(weight.index_select(&numbers, 0)?.flatten_all()?.to_vec1()?)
+            }
+            Kind::Quantised(weight) => {
+                let numbers = Tensor::from_slice(numbers, numbers.len(), &Device::Cpu)?;
+                Ok(weight.embedding(&numbers)?.flatten_all()?.to_vec1()?)
+            }
+            Kind::QuantisedFixed(weight) => {
+                let rows = weight.embedding(numbers, self.outputs, self.inputs)?;
+                Ok(rows.as_slice::<f32>()?.to_vec())
+            }
+        }
+    }
+
+    /// Column by column of the result, so that each stretch of weights is read once; turned round at the end.
+    fn fixed_product(&self, weight: &[f32], inputs: &[f32], rows: usize) -> Vec<f32> {
+        let mut columns = vec![0.0; rows * self.outputs];
+        let tasks =
+            columns.par_chunks_mut(TASK_OUTPUTS * rows).zip(weight.par_chunks(TASK_OUTPUTS * self.inputs));
+        tasks.for_each(|(columns, weight)| {
+            wide(|| {
+                for (row, inputs) in inputs.chunks_exact(self.inputs).enumerate() {
+                    for (column, weight) in weight.chunks_exact(self.inputs).enumerate() {
+                        columns[column * rows + row] = dot(inputs, weight);
+                    }
+                }
+            });
+        });
+        if rows == 1 { columns } else { transposed(&columns, self.outputs, rows) }
+    }
+}
+
+/// Hands out the numbers of a contiguous f32 tensor on the CPU.
+fn with_numbers<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result<R, NnError> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => {
+            let numbers = &storage.as_slice::<f32>()?[layout.start_offset()..];
+            Ok(work(&numbers[..tensor.elem_count()]))
+        }
+        _ => Err(NnError::unsupported("a matrix on another device", "the CPU is")),
+    }
+}
+
+/// `rows` rows of `columns` numbers, turned round.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = vec![0.0; values.len()];
+    turned.par_chunks_mut(rows).enumerate().for_each(|(column, out)| {
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = values[row * columns + column];
+        }
+    });
+    turned
+}
+
+impl Kind {
+    fn dense(tensor: Tensor, precision: Precision) -> Result<Self, NnError> {
+        let library_from = if precision.deterministic { usize::MAX } else { LIBRARY_ROWS };
+        Ok(Self::Dense { weight: tensor.contiguous()?, library_from })
+    }
+
+    fn quantised(tensor: &Arc<QTensor>, precision: Precision) -> Result<Self, NnError> {
+        match precision.deterministic {
+            // The blocks alone, without the tensor library's choice of kernels.
+            true => Ok(Self::QuantisedFixed(tensor.dtype().from_data(tensor.data()?))),
+            false => Ok(Self::Quantised(QMatMul::from_arc(tensor.clone())?)),
+        }
+    }
+}
+
+impl fmt::Debug for Matrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Dense { library_from: usize::MAX, .. } => "dense, fixed order".to_owned(),
+            Kind::Dense { .. } => "dense".to_owned(),
+            Kind::Quantised(QMatMul::QTensor(tensor)) => format!("{:?}", tensor.dtype()),
+            Kind::Quantised(_) => "widened".to_owned(),
+            Kind::QuantisedFixed(weight) => format!("{:?}, fixed order", weight.dtype()),
+        };
+        write!(f, "Matrix({} x {}, {kind})", self.outputs, self.inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::GgmlDType;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KINDS: [Option<GgmlDType>; 8] = [
+        None,
+        Some(GgmlDType::Q4_0),
+        Some(GgmlDType::Q4_1),
+        Some(GgmlDType::Q5_1),
+        Some(GgmlDType::Q8_0),
+        Some(GgmlDType::Q4K),
+        Some(GgmlDType::Q5K),
+        Some(GgmlDType::Q6K),
+    ];
+
+    fn tensor(outputs: usize, inputs: usize, seed: u32) -> Tensor {
+        let number =
+            |n: usize| ((n as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as f32 / 8e6 - 1.0;
+        let numbers: Vec<f32> = (0..outputs * inputs).map(number).collect();
+        Tensor::from_vec(numbers, (outputs, inputs), &Device::Cpu).unwrap()
+    }
+
+    fn stored(kind: Option<GgmlDType>, dense: &Tensor) -> StoredMatrix {
+        match kind {
+            None => StoredMatrix::Dense(dense.clone()),
+            Some(kind) => StoredMatrix::Quantised(Arc::new(QTensor::quantize(dense, kind).unwrap())),
+        }
+    }
+
+    fn deterministic(activations: Activations) -> Precision {
+        Precision { activations, deterministic: true }
+    }
+
+    fn bits(numbers: &[f32]) -> Vec<u32> {
+        numbers.iter().map(|number| number.to_bits()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_rows_result_does_not_depend_on_the_rows_beside_it(
+            kind in prop::sample::select(&KINDS[..]),
+            activations in prop::sample::select(vec![Activations::Quantised, Activations::F32]),
+            outputs in 1_usize..70,
+            rows in 2_usize..40,
+            seed: u32,
+        ) {
+            let inputs = 256;
+            let matrix = Matrix::new(stored(kind, &tensor(outputs, inputs, seed)), deterministic(activations)).unwrap();
+            let activations = tensor(rows, inputs, seed ^ 77).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let together = matrix.product(&activations).unwrap();
+            for (row, wanted) in activations.chunks_exact(inputs).zip(together.chunks_exact(outputs)) {
+                prop_assert_eq!(bits(&matrix.product(row).unwrap()), bits(wanted));
+            }
+        }
+
+        #[test]
+        fn both_orders_of_summation_give_the_same_product(
+            outputs in 1_usize..70, inputs in 1_usize..90, rows in LIBRARY_ROWS..2 * LIBRARY_ROWS, seed: u32,
+        ) {
+            let dense = tensor(outputs, inputs, seed);
+            let matrix = |precision| Matrix::new(StoredMatrix::Dense(dense.clone()), precision).unwrap();
+            let activations = tensor(rows, inputs, seed ^ 77).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let fixed = matrix(deterministic(Activations::F32)).product(&activations).unwrap();
+            let library = matrix(Precision::default()).product(&activations).unwrap();
+            for (fixed, library) in fixed.iter().zip(&library) {
+                prop_assert!((fixed - library).abs() < 1e-5 * inputs as f32, "{fixed} and {library}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_the_matrix_are_those_of_its_values() {
+        let dense = tensor(20, 256, 5);
+        for kind in KINDS {
+            let stored = stored(kind, &dense);
+            let values = match &stored {
+                StoredMatrix::Dense(tensor) => tensor.clone(),
+                StoredMatrix::Quantised(tensor) => tensor.dequantize(&Device::Cpu).unwrap(),
+            };
+            let values = values.to_vec2::<f32>().unwrap();
+            for activations in [Activations::Quantised, Activations::F32] {
+                for deterministic in [false, true] {
+                    let matrix =
+                        Matrix::new(stored.clone(), Precision { activations, deterministic }).unwrap();
+                    let rows = matrix.rows(&[3, 19, 3]).unwrap();
+                    assert_eq!(rows, [&values[3][..], &values[19], &values[3]].concat(), "{matrix:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_have_no_result() {
+        let matrix = Matrix::new(StoredMatrix::Dense(tensor(3, 4, 1)), Precision::default()).unwrap();
+        assert!(matrix.product(&[]).unwrap().is_empty());
+    }
+}

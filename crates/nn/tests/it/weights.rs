@@ -1,0 +1,71 @@
+//! Weights that do not fit their configuration.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use nn::{Decoder, NnError, Precision, SafetensorsStore};
+
+use crate::fixture;
+
+fn load(tensors: HashMap<String, Tensor>) -> Result<Decoder, NnError> {
+    let fixture = fixture::named("llama3");
+    let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+    Decoder::load(
+        fixture.decoder_config(&fixture.config),
+        &SafetensorsStore::new(builder)?,
+        Precision::default(),
+    )
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    for name in [
+        "model.embed_tokens.weight",
+        "model.layers.2.mlp.up_proj.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+    ] {
+        let mut tensors = fixture::named("llama3").tensors();
+        tensors.remove(name);
+        let error = load(tensors).unwrap_err();
+        assert!(matches!(error, NnError::Weights(_)));
+        let wanted = format!("the weights have no tensor {name:?}, which the configuration asks for");
+        assert_eq!(error.to_string(), wanted);
+    }
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_named() {
+    for (name, shape) in [
+        ("model.layers.1.self_attn.k_proj.weight", vec![12, 35]),
+        ("model.layers.0.input_layernorm.weight", vec![35]),
+        ("model.embed_tokens.weight", vec![66, 36]),
+    ] {
+        let mut tensors = fixture::named("llama3").tensors();
+        tensors.insert(name.to_owned(), Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap());
+        let error = load(tensors).unwrap_err();
+        assert!(matches!(error, NnError::Weights(_)), "{error:?}");
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+}
+
+#[test]
+fn sizes_are_known_from_the_configuration() {
+    for fixture in fixture::all() {
+        let config = fixture.decoder_config(&fixture.config);
+        let stored: usize = fixture.tensors().values().map(Tensor::elem_count).sum();
+        let known = config.parameters();
+        // Biases and norms of heads are not told apart: a few numbers.
+        assert!(known.abs_diff(stored as u64) < 2000, "{}: {known} for {stored}", fixture.name);
+        assert!(config.activation_bytes(10, 1) > config.activation_bytes(9, 1));
+    }
+}
+
+#[test]
+fn a_decoder_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Decoder>();
+    shared::<nn::KvCache>();
+}
