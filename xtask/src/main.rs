@@ -29,7 +29,7 @@ enum Task {
     Ci(ci::Args),
     /// Make the built-in static embedding model from all-MiniLM-L6-v2.
     Distill(distill::Args),
-    /// Fetch the trained models that tests use into `target/models`.
+    /// Fetch the trained models and tokenizers that tests use into `target/models`.
     Models(models::Args),
     /// Plant known defects in a copy of pool-core, and see that the tests notice each.
     Mutants(mutants::Args),

@@ -214,11 +214,16 @@ impl ModelFiles {
     /// The path of the GGUF file, if that is what holds the weights.
     #[must_use]
     pub fn gguf(&self) -> Option<&Path> {
-        let file = self.weight_files().find(|file| file.label.ends_with(".gguf"))?;
-        match &file.data {
+        match &self.gguf_file()?.data {
             FileData::Path(path) => Some(path),
             FileData::Bytes(_) => None,
         }
+    }
+
+    /// The GGUF file, if that is what holds the weights.
+    #[must_use]
+    pub fn gguf_file(&self) -> Option<&ModelFile> {
+        self.weight_files().find(|file| file.label.ends_with(".gguf"))
     }
 
     /// One subfolder as if it were a model of its own: a component of a pipeline, a module of sentence-transformers. The

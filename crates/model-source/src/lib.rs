@@ -3,10 +3,12 @@
 //!
 //! A [`Source`] is a string that names a model. [`Source::resolve`] finds its files, downloading what the cache shared
 //! with Python's `huggingface_hub` lacks, and gives [`ModelFiles`]: configuration and tokenizer by name. [`Weights`]
-//! maps the safetensors files after checking their headers.
+//! maps the safetensors files after checking their headers, [`Gguf`] does the same for a GGUF file, and
+//! [`LanguageTokenizer`] turns text to tokens and back as either kind of model defines it.
 //!
-//! Resolving is asynchronous and light. Everything on [`ModelFiles`] and [`Weights`] that reads a file blocks, and is
-//! meant for a compute lane; this crate starts no thread and no task.
+//! Resolving is asynchronous and light. Everything on [`ModelFiles`], [`Weights`], [`Gguf`] and [`LanguageTokenizer`]
+//! that reads a file or works on a long text blocks, and is meant for a compute lane; this crate starts no thread and no
+//! task.
 //!
 //! ```
 //! use model_source::{HubOptions, Source, Wanted};
@@ -27,8 +29,11 @@ mod dtype;
 mod error;
 mod files;
 mod folder;
+mod gguf;
 mod hub;
 mod json;
+mod language_tokenizer;
+mod mapped;
 mod resolve;
 mod source;
 mod wanted;
@@ -38,7 +43,9 @@ pub use device::DeviceChoice;
 pub use dtype::Dtype;
 pub use error::SourceError;
 pub use files::{FileData, ModelFile, ModelFiles};
+pub use gguf::{Gguf, GgufTensor};
 pub use hub::{Freshness, HubOptions, Progress, Token, verify_blob};
+pub use language_tokenizer::{LanguageTokenizer, Special, SpecialTokens};
 pub use source::{HubModel, RepoId, Source};
 pub use wanted::Wanted;
 pub use weights::{StoredDtype, StoredTensor, Weights};

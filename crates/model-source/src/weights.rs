@@ -3,7 +3,6 @@
 
 mod backend;
 mod header;
-mod mmap;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +15,8 @@ use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use serde::Deserialize;
 
 use crate::SourceError;
-use crate::files::{FileData, ModelFile, ModelFiles};
+use crate::files::{ModelFile, ModelFiles};
+use crate::mapped::Mapped;
 
 /// The number types safetensors files store.
 pub use safetensors::Dtype as StoredDtype;
@@ -36,24 +36,10 @@ struct Opened {
 
 struct OpenFile {
     label: String,
-    bytes: Bytes,
+    bytes: Mapped,
     /// Where the data begins.
     start: usize,
     metadata: Metadata,
-}
-
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    Static(&'static [u8]),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
-        }
-    }
 }
 
 /// A tensor as it is stored.
@@ -94,7 +80,7 @@ impl Weights {
     /// As [`open`](Self::open).
     pub fn open_path(path: &Path) -> Result<Self, SourceError> {
         let label = path.display().to_string();
-        Self::new(vec![open_bytes(label, map(path)?)?])
+        Self::new(vec![open_bytes(label, Mapped::open_path(path)?)?])
     }
 
     /// Takes the content of a compiled-in safetensors file; `label` is its name in messages.
@@ -102,7 +88,7 @@ impl Weights {
     /// # Errors
     /// [`SourceError::InvalidFile`].
     pub fn from_static(label: impl Into<String>, bytes: &'static [u8]) -> Result<Self, SourceError> {
-        Self::new(vec![open_bytes(label.into(), Bytes::Static(bytes))?])
+        Self::new(vec![open_bytes(label.into(), Mapped::Static(bytes))?])
     }
 
     fn new(files: Vec<OpenFile>) -> Result<Self, SourceError> {
@@ -278,18 +264,10 @@ fn check_shards(index: &ModelFile, files: &ModelFiles) -> Result<(), SourceError
 }
 
 fn open_file(file: &ModelFile) -> Result<OpenFile, SourceError> {
-    let bytes = match file.data() {
-        FileData::Path(path) => map(path)?,
-        FileData::Bytes(bytes) => Bytes::Static(bytes),
-    };
-    open_bytes(file.label().to_owned(), bytes)
+    open_bytes(file.label().to_owned(), Mapped::open(file)?)
 }
 
-fn map(path: &Path) -> Result<Bytes, SourceError> {
-    mmap::map(path).map(Bytes::Mapped).map_err(|error| SourceError::unreadable(path, error))
-}
-
-fn open_bytes(label: String, bytes: Bytes) -> Result<OpenFile, SourceError> {
+fn open_bytes(label: String, bytes: Mapped) -> Result<OpenFile, SourceError> {
     let (start, metadata) = header::check(bytes.as_slice())
         .map_err(|reason| SourceError::InvalidFile { file: label.clone(), reason })?;
     Ok(OpenFile { label, bytes, start, metadata })

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should panic")]
 
 mod folder;
+mod gguf;
+mod gguf_files;
 mod hub;
 mod hub_server;
+mod language_tokenizer;
 mod minilm;
+mod models;
 mod safetensors_files;
 mod source;
 mod weights;

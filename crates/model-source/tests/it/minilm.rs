@@ -1,25 +1,9 @@
 //! A real checkpoint, where it has been fetched.
 
-use std::io::Write;
-use std::path::PathBuf;
-
 use candle_core::{DType, Device};
 use model_source::{HubOptions, Source, Wanted, Weights};
 
-/// The folder of a model fetched by `cargo xtask models`, or nothing, said aloud, where it is absent.
-fn model(name: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/models").join(name);
-    if folder.join("config.json").exists() {
-        return Some(folder);
-    }
-    assert!(
-        std::env::var_os("CANDLEPOOL_REQUIRE_MODELS").is_none_or(|value| value != "1"),
-        "{name} is required and absent; run cargo xtask models"
-    );
-    // Not eprintln!, which the test harness would capture.
-    let _ = writeln!(std::io::stderr(), "skipped: {name} is absent; run cargo xtask models");
-    None
-}
+use crate::models::model;
 
 #[tokio::test]
 async fn minilm_resolves_and_its_tensors_fit_its_configuration() {

