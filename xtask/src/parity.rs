@@ -15,6 +15,7 @@ use crate::python::{Python, trained_model, workspace_root};
 /// Where the fixtures of a script live, from the workspace's root: beside the tests that compare with them.
 fn fixtures(name: &str) -> &'static str {
     match name {
+        "chat_templates" => "crates/generation/tests/fixtures",
         "decoders" => "crates/nn/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
     }
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `checkpoints`, `decoders`, `hard_texts`, `static_pairs`.
+    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `hard_texts`, `static_pairs`.
     names: Vec<String>,
 }
 

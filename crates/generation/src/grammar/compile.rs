@@ -1,0 +1,126 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::InferenceCapabilities;
+use llguidance::{Matcher, ParserFactory};
+use pool_core::ModelError;
+use serde_json::{Value, json};
+
+use super::state::GrammarState;
+use super::tokens::tokens;
+use crate::tools::{ToolFormat, Tools};
+use crate::vocabulary::Vocabulary;
+
+/// White space between two parts of a JSON text: enough for any indentation, and no model writes it without end.
+const WHITE_SPACE: &str = r"[ \n\r\t]{1,64}";
+
+/// Compiles grammars for one vocabulary.
+pub struct Grammars {
+    /// `None` if the vocabulary has no end token.
+    factory: Option<ParserFactory>,
+    vocabulary: Arc<dyn Vocabulary>,
+}
+
+/// A compiled grammar, to be put into a [`GenerationJob`](crate::GenerationJob).
+pub struct Grammar(Mutex<Matcher>);
+
+impl Grammars {
+    /// Makes ready for a vocabulary: a hundred milliseconds for a large one.
+    ///
+    /// # Errors
+    ///
+    /// When the vocabulary cannot be used for grammars.
+    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Result<Self, ModelError> {
+        let factory = tokens(&vocabulary).map(|tokens| {
+            let able = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+            let slices = llguidance::earley::SlicedBiasComputer::json_slices();
+            let mut factory = ParserFactory::new(&tokens, able, &slices)?;
+            factory.quiet();
+            factory.limits_mut().verbose_errors = false;
+            Ok(factory)
+        });
+        let factory = factory.transpose().map_err(|error: Failure| ModelError::failed(error.to_string()))?;
+        Ok(Self { factory, vocabulary })
+    }
+
+    /// Any JSON object.
+    ///
+    /// # Errors
+    ///
+    /// When the model has no end token.
+    pub fn json_object(&self) -> Result<Grammar, ModelError> {
+        self.compile(TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))), "JSON object")
+    }
+
+    /// JSON that a schema describes.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`] when the schema is none, or asks for something that cannot be enforced; which it is.
+    pub fn json_schema(&self, schema: &Value) -> Result<Grammar, ModelError> {
+        if !schema.is_object() {
+            return Err(ModelError::invalid("the JSON schema is no object; give one such as {\"type\": \"object\"}"));
+        }
+        self.compile(TopLevelGrammar::from_json_schema(with_white_space(schema.clone())), "JSON schema")
+    }
+
+    /// One call, or several, of these tools, as the model's family writes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`] when a tool's parameters are no schema that can be enforced.
+    pub fn tool_calls(&self, format: ToolFormat, tools: &Tools, several: bool) -> Result<Grammar, ModelError> {
+        let grammar = format.grammar(tools, several, &*self.vocabulary);
+        self.compile(TopLevelGrammar::from_lark(grammar), "tool parameters")
+    }
+
+    fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {
+        let Some(factory) = &self.factory else {
+            let message = "this model names no end token, so its answers cannot follow a grammar";
+            return Err(ModelError::invalid(message));
+        };
+        let matcher = Matcher::new(factory.create_parser(grammar));
+        match matcher.get_error() {
+            None => Ok(Grammar(Mutex::new(matcher))),
+            Some(error) => Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error)))),
+        }
+    }
+}
+
+/// What the library's functions fail with.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Bounds white space. What a caller's schema says about it is the library's own extension, and not obeyed.
+pub(crate) fn with_white_space(mut schema: Value) -> Value {
+    if let Some(fields) = schema.as_object_mut() {
+        fields.insert("x-guidance".to_owned(), json!({"whitespace_pattern": WHITE_SPACE}));
+    }
+    schema
+}
+
+/// The first line of a message, shortened.
+pub(super) fn one_line(message: &str) -> String {
+    let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").trim();
+    line.chars().take(300).collect()
+}
+
+impl Grammar {
+    /// A fresh start through it.
+    pub(crate) fn start(&self) -> GrammarState {
+        let matcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        GrammarState::new(matcher.deep_clone())
+    }
+}
+
+impl fmt::Debug for Grammars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grammars").field("vocabulary", &self.vocabulary).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Grammar")
+    }
+}

@@ -1,0 +1,212 @@
+use pool_core::{Cost, Fingerprint, ModelError, Priority};
+use tokio::time::Instant;
+
+use crate::decoder::CacheShape;
+use crate::blocks::BlockPool;
+use crate::grammar::Grammar;
+use crate::item::Item;
+use crate::sampling::SamplingParams;
+use crate::stop::StopStrings;
+use crate::tools::{ToolFormat, Tools};
+
+/// What a modality's request must tell before it is prepared.
+pub trait GenerationRequest: Send + Sync + 'static {
+    /// A guess at what it costs: see [`expected_cost`].
+    fn estimate(&self) -> Cost;
+
+    /// Stands for its whole content, so that equal requests can be joined. Requests that draw their seed at random
+    /// have none, or their seed in it.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+
+    /// The class it was submitted with: where blocks run out, the lowest gives way first.
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
+
+    /// When it was submitted: what the time to its first token is counted from. `None`: from when it joined a step.
+    fn submitted(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What answers cost by estimate where nobody said how long they may get.
+const EXPECTED: usize = 256;
+
+/// The cost of a prompt of so many tokens and bytes, and of its answers.
+pub fn expected_cost(prompt: usize, choices: u32, max_tokens: Option<usize>, bytes: usize) -> Cost {
+    let answers = max_tokens.unwrap_or(EXPECTED).min(EXPECTED) * choices as usize;
+    Cost::new((prompt + answers) as u64, bytes as u64)
+}
+
+/// A prepared request: what a [`GenerationModel`](crate::GenerationModel) computes on.
+#[derive(Debug)]
+pub struct GenerationJob {
+    /// What the answers follow.
+    pub prompt: Vec<Item>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Answers wanted. They share the prompt's blocks.
+    pub choices: u32,
+    /// Tokens of each answer at most. `None`: as many as the model can take.
+    pub max_tokens: Option<usize>,
+    /// Texts that end an answer.
+    pub stop: StopStrings,
+    /// Whether end tokens are never drawn, so that every answer is as long as it may be.
+    pub ignore_eos: bool,
+    /// What each answer must look like.
+    pub grammar: Option<Grammar>,
+    /// Tools the model may call, and how it writes calls. They are read from the answers.
+    pub tools: Option<(ToolFormat, Tools)>,
+}
+
+impl GenerationJob {
+    /// One answer to a prompt, drawn as the model has it.
+    pub fn new(prompt: Vec<Item>) -> Self {
+        Self {
+            prompt,
+            sampling: SamplingParams::default(),
+            choices: 1,
+            max_tokens: None,
+            stop: StopStrings::default(),
+            ignore_eos: false,
+            grammar: None,
+            tools: None,
+        }
+    }
+
+    /// What it costs, by estimate.
+    pub fn cost(&self, bytes: usize) -> Cost {
+        expected_cost(self.prompt.len(), self.choices, self.max_tokens, bytes)
+    }
+
+    /// Refuses what can never be served.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`] with the parameter or length, and what would be accepted.
+    pub fn check(&self, limits: &Limits) -> Result<(), ModelError> {
+        self.sampling.check(limits.vocab_size)?;
+        if self.prompt.is_empty() {
+            return Err(ModelError::invalid("the prompt is empty; give at least one token"));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(ModelError::invalid("max_tokens is 0; accepted: at least 1, or leave it out"));
+        }
+        if self.choices == 0 || self.choices as usize > limits.sequences {
+            let message = format!("n is {}; accepted: a number from 1 to {}", self.choices, limits.sequences);
+            return Err(ModelError::invalid(message));
+        }
+        if self.ignore_eos && self.grammar.is_some() {
+            return Err(ModelError::invalid("ignore_eos and an answer's grammar exclude each other; leave one out"));
+        }
+        let tokens = self.prompt.iter().filter_map(|item| item.token());
+        if let Some(unknown) = tokens.into_iter().find(|token| *token as usize >= limits.vocab_size) {
+            let most = limits.vocab_size.saturating_sub(1);
+            let message = format!("token id {unknown} in the prompt; the model has ids from 0 to {most}");
+            return Err(ModelError::invalid(message));
+        }
+        let length = self.prompt.len();
+        if length >= limits.context {
+            let context = limits.context;
+            return Err(ModelError::invalid(format!(
+                "the prompt has {length} tokens; the model takes {context} of prompt and answer together, so at most {} \
+                 of the prompt",
+                context.saturating_sub(1)
+            )));
+        }
+        if length >= limits.cache {
+            return Err(ModelError::invalid(format!(
+                "the prompt has {length} tokens; the memory of the model's cache takes {} of prompt and answer; shorten \
+                 the prompt or give the model more memory",
+                limits.cache
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What a model's answers are bounded by. Known before the model is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Tokens of the vocabulary.
+    pub vocab_size: usize,
+    /// Positions a sequence may have, by the model's making.
+    pub context: usize,
+    /// Positions that the cache's memory has room for, one sequence alone.
+    pub cache: usize,
+    /// Sequences that may be active at once.
+    pub sequences: usize,
+}
+
+impl Limits {
+    /// The limits of a model with such a cache.
+    ///
+    /// # Errors
+    ///
+    /// A message where the cache can serve no sequence at all.
+    pub fn new(
+        vocab_size: usize,
+        context: usize,
+        cache: &CacheShape,
+        config: &GenerationConfig,
+    ) -> Result<Self, UnusableCache> {
+        let unusable = |why: String| Err(UnusableCache(why));
+        if cache.block_tokens == 0 || cache.groups.is_empty() {
+            return unusable("it has no blocks".to_owned());
+        }
+        if let Some(at) = cache.groups.iter().position(|group| group.blocks == 0 || group.window == Some(0)) {
+            return unusable(format!("its group {at} has no blocks, or a window of 0 positions"));
+        }
+        let pool = BlockPool::new(cache);
+        let chunk = if config.deterministic { config.chunk(cache.block_tokens) } else { 1 };
+        let positions = pool.capacity(chunk);
+        if positions < 2 || (config.deterministic && positions < chunk) {
+            return unusable(format!("it has room for {positions} positions, a step takes {chunk}"));
+        }
+        Ok(Self { vocab_size, context, cache: positions, sequences: config.max_sequences.max(1) })
+    }
+
+    /// The longest a sequence can get.
+    pub(crate) fn longest(&self) -> usize {
+        self.context.min(self.cache)
+    }
+}
+
+/// A cache that can serve no sequence.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the model's cache is too small: {0}; give it more memory")]
+pub struct UnusableCache(String);
+
+/// How a model generates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GenerationConfig {
+    /// Sequences that are active at once, at most; also the most rows of logits a step has.
+    pub max_sequences: usize,
+    /// Tokens of prompts that a step takes at most.
+    pub max_prefill: usize,
+    /// Whether prompts are always cut at the same positions, so that with a decoder whose rows do not depend on one
+    /// another the answers are equal to the last bit: alone, in a batch, after a preemption, from the cache.
+    pub deterministic: bool,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self { max_sequences: 32, max_prefill: 512, deterministic: false }
+    }
+}
+
+/// Positions of a chunk that is always cut the same: as long a step as most machines take for a hundred milliseconds.
+const FIXED_CHUNK: usize = 64;
+
+impl GenerationConfig {
+    /// Positions that one chunk computes at most.
+    pub(crate) fn chunk(&self, block_tokens: usize) -> usize {
+        if self.deterministic {
+            (FIXED_CHUNK / block_tokens).max(1) * block_tokens
+        } else {
+            self.max_prefill.max(1)
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Which sequences a step advances, and by how much. Pure: it is told how many tokens a step may prefill, and never
+//! looks at a clock.
+//!
+//! Sequences are kept in the order of their rank: the most urgent class first, within it the oldest. Every step
+//! goes through them once. One that decodes is always advanced; prompts share what the step may prefill. Where blocks
+//! run out, whoever ranks lowest gives up all of its own and is computed again later, as far as its prefix is no longer
+//! cached. A sequence that waits for room is not passed by.
+
+mod pace;
+mod plan;
+mod sequence;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use pace::Pace;
+pub(crate) use plan::{Plan, PlannedChunk};
+pub(crate) use sequence::SequenceKey;
+
+use std::collections::BTreeMap;
+
+use sequence::Sequence;
+
+use crate::blocks::{BlockKey, BlockPool};
+use crate::decoder::{CacheShape, Chunk, LogitRows};
+use crate::item::Item;
+
+/// What a scheduler is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SchedulerConfig {
+    /// Sequences a step advances at most.
+    pub(crate) batch: usize,
+    /// Positions that one chunk computes at most.
+    pub(crate) chunk: usize,
+    /// Whether chunks end at multiples of `chunk` wherever a prompt is taken up, so that equal prefixes are always
+    /// computed by equal chunks. `chunk` is then a multiple of the block's tokens.
+    pub(crate) fixed: bool,
+}
+
+/// Sequences and the blocks they hold.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    config: SchedulerConfig,
+    pool: BlockPool,
+    /// What all block keys begin with.
+    root: BlockKey,
+    sequences: BTreeMap<SequenceKey, Sequence>,
+    preemptions: u64,
+}
+
+impl Scheduler {
+    pub(crate) fn new(shape: &CacheShape, root: BlockKey, config: SchedulerConfig) -> Self {
+        Self { config, pool: BlockPool::new(shape), root, sequences: BTreeMap::new(), preemptions: 0 }
+    }
+
+    /// The most positions a sequence can have when it is alone.
+    pub(crate) fn capacity(&self) -> usize {
+        self.pool.capacity(if self.config.fixed { self.config.chunk } else { 1 })
+    }
+
+    /// The blocks.
+    pub(crate) fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    /// Sequences that hold blocks, and those that wait for some.
+    pub(crate) fn running_and_waiting(&self) -> (usize, usize) {
+        let running = self.sequences.values().filter(|sequence| sequence.table.is_some()).count();
+        (running, self.sequences.len() - running)
+    }
+
+    /// How often a sequence has given up its blocks for another.
+    pub(crate) fn preemptions(&self) -> u64 {
+        self.preemptions
+    }
+
+    /// Sequences that wait for nothing but their next token.
+    pub(crate) fn decoding(&self) -> usize {
+        self.sequences.values().filter(|sequence| !sequence.paused && sequence.pending() == 1).count()
+    }
+
+    /// Positions that all sequences have.
+    pub(crate) fn tokens(&self) -> usize {
+        self.sequences.values().map(|sequence| sequence.items.len()).sum()
+    }
+
+    /// Adds a sequence; it waits for its turn. `items` is not empty, and no longer than [`Scheduler::capacity`].
+    pub(crate) fn add(&mut self, key: SequenceKey, items: Vec<Item>) {
+        self.sequences.insert(key, Sequence::new(items, self.root, self.pool.block_tokens()));
+    }
+
+    /// Adds a sequence that has the same items as another so far, and shares its blocks.
+    pub(crate) fn fork(&mut self, from: SequenceKey, key: SequenceKey) {
+        if let Some(sequence) = self.sequences.get(&from) {
+            let table = sequence.table.as_ref().map(|table| self.pool.fork(table));
+            let fork = sequence.fork(table);
+            self.sequences.insert(key, fork);
+        }
+    }
+
+    /// Lengthens a sequence.
+    pub(crate) fn append(&mut self, key: SequenceKey, items: impl IntoIterator<Item = Item>) {
+        if let Some(sequence) = self.sequences.get_mut(&key) {
+            sequence.append(items, self.root, self.pool.block_tokens());
+        }
+    }
+
+    /// Ends a sequence. Its full blocks stay cached.
+    pub(crate) fn remove(&mut self, key: SequenceKey) {
+        if let Some(table) = self.sequences.remove(&key).and_then(|sequence| sequence.table) {
+            self.pool.release(table);
+        }
+    }
+
+    /// Whether a sequence is to be left out of steps.
+    pub(crate) fn pause(&mut self, key: SequenceKey, paused: bool) {
+        if let Some(sequence) = self.sequences.get_mut(&key) {
+            sequence.paused = paused;
+        }
+    }
+
+    /// How much of a sequence came from the cache when it was first taken up.
+    pub(crate) fn cached(&self, key: SequenceKey) -> usize {
+        self.sequences.get(&key).map_or(0, |sequence| sequence.cached.unwrap_or(0))
+    }
+
+    /// The sequence's length.
+    pub(crate) fn length(&self, key: SequenceKey) -> usize {
+        self.sequences.get(&key).map_or(0, |sequence| sequence.items.len())
+    }
+
+    /// What a decoder is to be handed for a plan.
+    pub(crate) fn with_chunks<T>(&self, plan: &Plan, use_chunks: impl FnOnce(&[Chunk<'_>]) -> T) -> T {
+        let planned: Vec<_> = plan
+            .chunks
+            .iter()
+            .filter_map(|chunk| {
+                let sequence = self.sequences.get(&chunk.key)?;
+                Some((chunk, sequence, sequence.table.as_ref()?.groups()))
+            })
+            .collect();
+        let chunks: Vec<Chunk<'_>> = planned
+            .iter()
+            .map(|(chunk, sequence, tables)| Chunk {
+                items: &sequence.items[chunk.start..chunk.end],
+                start: chunk.start,
+                tables,
+                logits: if chunk.ends { LogitRows::Last } else { LogitRows::None },
+            })
+            .collect();
+        use_chunks(&chunks)
+    }
+
+    /// Notes that a plan's chunks have been computed.
+    pub(crate) fn commit(&mut self, plan: &Plan) {
+        for chunk in &plan.chunks {
+            if let Some(sequence) = self.sequences.get_mut(&chunk.key)
+                && let Some(table) = &mut sequence.table
+            {
+                sequence.computed = chunk.end;
+                self.pool.commit(table, &sequence.keys, chunk.end);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let tables: Vec<_> = self.sequences.values().filter_map(|sequence| sequence.table.as_ref()).collect();
+        self.pool.check(&tables);
+    }
+
+    #[cfg(test)]
+    fn items(&self, key: SequenceKey) -> &[Item] {
+        &self.sequences[&key].items
+    }
+
+    #[cfg(test)]
+    fn pending(&self, key: SequenceKey) -> usize {
+        self.sequences[&key].pending()
+    }
+
+    /// What each sequence consists of, its tables, and how much of it is computed.
+    #[cfg(test)]
+    fn for_each_table(&self, mut each: impl FnMut(&[Item], &[&[crate::decoder::BlockId]], usize)) {
+        for sequence in self.sequences.values() {
+            if let Some(table) = &sequence.table {
+                each(&sequence.items, &table.groups(), sequence.computed);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pool_mut(&mut self) -> &mut BlockPool {
+        &mut self.pool
+    }
+}

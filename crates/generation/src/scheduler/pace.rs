@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use super::Plan;
+
+/// How long a step should take where nobody waits for a token.
+const STEP: Duration = Duration::from_millis(200);
+/// Tokens of a prompt that a step takes before anything was measured: a block or two, for a model of any size.
+const FIRST: usize = 32;
+/// The least a step takes of prompts: fewer would make a long one wait without end.
+const LEAST: usize = 16;
+/// A newer measurement weighs this much against all before it.
+const WEIGHT: f64 = 0.2;
+
+/// How many tokens of prompts a step may take, learnt from how long steps have taken.
+///
+/// Beside sequences that decode, prompts get as long as those take by themselves: so a step takes about twice as long
+/// as one that only decodes, and never much longer. Alone, they get a whole step's time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The most a step takes.
+    most: usize,
+    /// Seconds of a step that only decodes.
+    decode: Option<f64>,
+    /// Seconds a token of a prompt takes.
+    token: Option<f64>,
+}
+
+impl Pace {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most: most.max(1), decode: None, token: None }
+    }
+
+    /// Tokens of prompts for a step in which so many sequences decode.
+    pub(crate) fn prefill(&self, decoding: usize) -> usize {
+        let Some(token) = self.token else { return FIRST.min(self.most) };
+        let time = match self.decode {
+            Some(decode) if decoding > 0 => decode.min(STEP.as_secs_f64()),
+            _ => STEP.as_secs_f64(),
+        };
+        ((time / token) as usize).clamp(LEAST.min(self.most), self.most)
+    }
+
+    /// Learns from a step.
+    pub(crate) fn learn(&mut self, plan: &Plan, took: Duration) {
+        let took = took.as_secs_f64();
+        let decoded = plan.chunks.iter().filter(|chunk| chunk.len() == 1).count();
+        let prefilled: usize =
+            plan.chunks.iter().map(|chunk| chunk.len()).filter(|tokens| *tokens > 1).sum();
+        if prefilled == 0 {
+            if decoded > 0 {
+                self.decode = Some(blend(self.decode, took));
+            }
+            return;
+        }
+        let decode = if decoded > 0 { self.decode.unwrap_or(0.0) } else { 0.0 };
+        // Reading the weights is paid once: what decoding takes is at least half of it.
+        let own = (took - decode).max(took / 2.0);
+        if prefilled >= LEAST && own > 0.0 {
+            self.token = Some(blend(self.token, own / prefilled as f64));
+        }
+    }
+}
+
+fn blend(before: Option<f64>, now: f64) -> f64 {
+    before.map_or(now, |before| before * (1.0 - WEIGHT) + now * WEIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use pool_core::{JobId, Priority};
+
+    use super::super::{PlannedChunk, SequenceKey};
+    use super::*;
+
+    fn plan(lengths: &[usize]) -> Plan {
+        let chunk = |(job, &end): (usize, &usize)| PlannedChunk {
+            key: SequenceKey::new(Priority::Normal, JobId::new(job as u64), 0),
+            start: 0,
+            end,
+            ends: true,
+        };
+        Plan { copies: Vec::new(), chunks: lengths.iter().enumerate().map(chunk).collect() }
+    }
+
+    #[test]
+    fn a_mixed_step_takes_about_two_decode_steps() {
+        let mut pace = Pace::new(512);
+        for _ in 0..50 {
+            pace.learn(&plan(&[1, 1, 1]), Duration::from_millis(40));
+            // A token of a prompt takes a millisecond.
+            pace.learn(&plan(&[128]), Duration::from_millis(128));
+        }
+        assert!((38..=42).contains(&pace.prefill(3)), "{}", pace.prefill(3));
+        assert!((190..=210).contains(&pace.prefill(0)), "{}", pace.prefill(0));
+        for _ in 0..50 {
+            let tokens = pace.prefill(3);
+            pace.learn(&plan(&[1, 1, 1, tokens]), Duration::from_millis(40 + tokens as u64));
+        }
+        assert!((36..=44).contains(&pace.prefill(3)), "{}", pace.prefill(3));
+    }
+
+    #[test]
+    fn there_is_always_a_little_for_prompts_and_never_more_than_allowed() {
+        let mut slow = Pace::new(512);
+        let mut fast = Pace::new(512);
+        assert_eq!(slow.prefill(0), FIRST);
+        for _ in 0..20 {
+            slow.learn(&plan(&[64]), Duration::from_secs(20));
+            fast.learn(&plan(&[64]), Duration::from_micros(64));
+        }
+        assert_eq!(slow.prefill(1), LEAST);
+        assert_eq!(fast.prefill(0), 512);
+        assert_eq!(Pace::new(8).prefill(0), 8);
+    }
+}

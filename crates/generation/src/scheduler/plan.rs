@@ -1,0 +1,187 @@
+use super::{Scheduler, SequenceKey};
+use crate::blocks::BlockCopy;
+
+/// What a step is to compute.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Blocks to be copied before anything is computed.
+    pub(crate) copies: Vec<BlockCopy>,
+    /// At most one chunk a sequence.
+    pub(crate) chunks: Vec<PlannedChunk>,
+}
+
+/// A part of one sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PlannedChunk {
+    pub(crate) key: SequenceKey,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Whether it reaches the sequence's end, so that the next token follows from it.
+    pub(crate) ends: bool,
+}
+
+impl PlannedChunk {
+    /// Positions it computes.
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+impl Scheduler {
+    /// Decides what the next step computes: every sequence that decodes, and of prompts about `prefill` tokens.
+    pub(crate) fn plan(&mut self, prefill: usize) -> Plan {
+        let mut plan = Plan::default();
+        let mut prefill = prefill;
+        let order: Vec<SequenceKey> = self.sequences.keys().copied().collect();
+        let mut passable = true;
+        for (place, &key) in order.iter().enumerate() {
+            if plan.chunks.len() == self.config.batch {
+                break;
+            }
+            let Some(sequence) = self.sequences.get(&key) else { continue };
+            if sequence.paused {
+                continue;
+            }
+            let lower = &order[place + 1..];
+            if sequence.table.is_none() {
+                if prefill == 0 || !passable {
+                    continue;
+                }
+                if !self.start(key, lower) {
+                    // Whoever comes after it waits too, or it might wait forever.
+                    passable = false;
+                    continue;
+                }
+            } else {
+                self.catch_up(key);
+            }
+            let Some((start, end, decodes)) = self.cut(key, prefill) else { continue };
+            let Some(end) = self.make_room(key, lower, start, end) else { continue };
+            let Some(sequence) = self.sequences.get_mut(&key) else { continue };
+            let Some(table) = &mut sequence.table else { continue };
+            let Some(copies) = self.pool.reserve(table, start, end) else { continue };
+            plan.copies.extend(copies);
+            if !decodes {
+                prefill = prefill.saturating_sub(end - start);
+            }
+            plan.chunks.push(PlannedChunk { key, start, end, ends: end == sequence.items.len() });
+        }
+        plan
+    }
+
+    /// Takes up a sequence that holds no blocks, if its prompt finds room. Others of lower rank give up theirs for it.
+    fn start(&mut self, key: SequenceKey, lower: &[SequenceKey]) -> bool {
+        let Some(sequence) = self.sequences.get(&key) else { return false };
+        let length = sequence.items.len();
+        let depth = self.cached_depth(key);
+        let Some(sequence) = self.sequences.get(&key) else { return false };
+        let table = self.pool.acquire(&sequence.keys[..depth]);
+        let computed = depth * self.pool.block_tokens();
+        let upto = (length + 1).min(self.capacity());
+        loop {
+            // Each of those that run will want another block soon.
+            let running = self.sequences.values().filter(|other| other.table.is_some() && !other.paused);
+            if self.pool.can_start(&table, computed, upto, running.count()) {
+                break;
+            }
+            if !self.preempt_below(lower) {
+                self.pool.release(table);
+                return false;
+            }
+        }
+        let Some(sequence) = self.sequences.get_mut(&key) else { return false };
+        sequence.table = Some(table);
+        sequence.computed = computed;
+        sequence.cached.get_or_insert(computed);
+        true
+    }
+
+    /// A prompt that another sequence has computed meanwhile goes on from there.
+    fn catch_up(&mut self, key: SequenceKey) {
+        let depth = self.cached_depth(key);
+        let computed = depth * self.pool.block_tokens();
+        let Some(sequence) = self.sequences.get_mut(&key) else { return };
+        if computed <= sequence.computed {
+            return;
+        }
+        if let Some(table) = sequence.table.take() {
+            self.pool.release(table);
+            sequence.table = Some(self.pool.acquire(&sequence.keys[..depth]));
+            sequence.computed = computed;
+        }
+    }
+
+    /// How many of a sequence's first blocks need not be computed. At least its last position must be: the next token
+    /// follows from it.
+    fn cached_depth(&self, key: SequenceKey) -> usize {
+        let Some(sequence) = self.sequences.get(&key) else { return 0 };
+        let tokens = self.pool.block_tokens();
+        if sequence.pending() <= tokens && sequence.table.is_some() {
+            // It decodes, or is about to.
+            return 0;
+        }
+        let most = (sequence.items.len() - 1) / tokens;
+        let depth = self.pool.hit(&sequence.keys[..most.min(sequence.keys.len())]);
+        if !self.config.fixed {
+            return depth;
+        }
+        // Chunks go on where they would have without the cache.
+        let step = self.config.chunk / tokens;
+        let mut depth = depth;
+        while depth % step != 0 {
+            depth = self.pool.hit(&sequence.keys[..depth / step * step]);
+        }
+        depth
+    }
+
+    /// The next chunk of a sequence: from where, to where, and whether it is one of a sequence that decodes.
+    fn cut(&self, key: SequenceKey, prefill: usize) -> Option<(usize, usize, bool)> {
+        let sequence = self.sequences.get(&key)?;
+        let (start, length) = (sequence.computed, sequence.items.len());
+        // A grammar may have forced a few tokens after the last.
+        let decodes = sequence.pending() <= self.pool.block_tokens();
+        let end = if self.config.fixed {
+            length.min((start / self.config.chunk + 1) * self.config.chunk)
+        } else if decodes {
+            length
+        } else {
+            length.min(start + prefill.min(self.config.chunk))
+        };
+        (end > start && (decodes || prefill > 0)).then_some((start, end, decodes))
+    }
+
+    /// Finds blocks for a chunk, be it that others of lower rank give up theirs, and says how far they suffice.
+    fn make_room(
+        &mut self,
+        key: SequenceKey,
+        lower: &[SequenceKey],
+        start: usize,
+        end: usize,
+    ) -> Option<usize> {
+        loop {
+            let table = self.sequences.get(&key)?.table.as_ref()?;
+            let fit = self.pool.fit(table, start, end);
+            if fit == end || (fit > start && !self.config.fixed) {
+                return Some(fit);
+            }
+            if !self.preempt_below(lower) {
+                return None;
+            }
+        }
+    }
+
+    /// Takes all blocks of one sequence: of one whose reader does not read, or else of the lowest in `lower`.
+    fn preempt_below(&mut self, lower: &[SequenceKey]) -> bool {
+        let paused = self.sequences.iter().rev().find(|(_, other)| other.paused && other.table.is_some());
+        let victim = paused.map(|(key, _)| *key).or_else(|| {
+            let holds = |key: &&SequenceKey| self.sequences.get(key).is_some_and(|other| other.table.is_some());
+            lower.iter().rev().find(holds).copied()
+        });
+        let Some(sequence) = victim.and_then(|key| self.sequences.get_mut(&key)) else { return false };
+        let Some(table) = sequence.table.take() else { return false };
+        sequence.computed = 0;
+        self.pool.release(table);
+        self.preemptions += 1;
+        true
+    }
+}

@@ -1,0 +1,79 @@
+use std::cmp::Reverse;
+
+use pool_core::{JobId, Priority};
+
+use crate::blocks::{BlockKey, Table};
+use crate::item::Item;
+
+/// Names a sequence and ranks it: the more urgent class first, then the older job, then the lower choice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct SequenceKey {
+    class: Reverse<Priority>,
+    pub(crate) job: JobId,
+    pub(crate) choice: u32,
+}
+
+impl SequenceKey {
+    pub(crate) fn new(class: Priority, job: JobId, choice: u32) -> Self {
+        Self { class: Reverse(class), job, choice }
+    }
+
+    /// Another choice of the same job.
+    pub(crate) fn sibling(self, choice: u32) -> Self {
+        Self { choice, ..self }
+    }
+}
+
+/// What a sequence consists of, and how much of it is in the cache.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) items: Vec<Item>,
+    /// The keys of its full blocks.
+    pub(super) keys: Vec<BlockKey>,
+    /// Its blocks; none while it waits.
+    pub(super) table: Option<Table>,
+    /// So many positions are in its blocks.
+    pub(super) computed: usize,
+    pub(super) paused: bool,
+    /// How many positions the cache had when it was first taken up.
+    pub(super) cached: Option<usize>,
+}
+
+impl Sequence {
+    pub(super) fn new(items: Vec<Item>, root: BlockKey, block_tokens: usize) -> Self {
+        let mut sequence =
+            Self { items: Vec::new(), keys: Vec::new(), table: None, computed: 0, paused: false, cached: None };
+        sequence.append(items, root, block_tokens);
+        sequence
+    }
+
+    pub(super) fn append(
+        &mut self,
+        items: impl IntoIterator<Item = Item>,
+        root: BlockKey,
+        block_tokens: usize,
+    ) {
+        self.items.extend(items);
+        while (self.keys.len() + 1) * block_tokens <= self.items.len() {
+            let start = self.keys.len() * block_tokens;
+            let before = self.keys.last().copied().unwrap_or(root);
+            self.keys.push(before.then(&self.items[start..start + block_tokens]));
+        }
+    }
+
+    pub(super) fn fork(&self, table: Option<Table>) -> Self {
+        Self {
+            items: self.items.clone(),
+            keys: self.keys.clone(),
+            computed: if table.is_some() { self.computed } else { 0 },
+            table,
+            paused: self.paused,
+            cached: self.cached,
+        }
+    }
+
+    /// Positions yet to be computed.
+    pub(super) fn pending(&self) -> usize {
+        self.items.len() - self.computed
+    }
+}

@@ -1,0 +1,211 @@
+use std::borrow::Cow;
+
+use pool_core::ModelError;
+
+use crate::grammar::GrammarState;
+use crate::job::GenerationJob;
+use crate::output::{Choice, Delta, FinishReason, Written};
+use crate::sampling::{Sampler, Unsampled, logprobs};
+use crate::text::TextStream;
+use crate::tools::ToolParser;
+use crate::vocabulary::Vocabulary;
+
+/// Writes one choice of a job: from each row of logits to tokens, and from tokens to what its caller sees.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    choice: u32,
+    sampler: Sampler,
+    grammar: Option<GrammarState>,
+    text: TextStream,
+    tools: Option<ToolParser>,
+    ignore_eos: bool,
+    /// Tokens written, and how many may be.
+    written: usize,
+    most: usize,
+    whole: Choice,
+    finished: bool,
+    /// How much of the whole has been told.
+    told: Told,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Told {
+    text: usize,
+    tokens: usize,
+    calls: usize,
+    end: bool,
+}
+
+impl Writer {
+    /// Begins a choice. `most`: tokens it may have.
+    pub(crate) fn new(job: &GenerationJob, choice: u32, most: usize) -> Self {
+        let prompt = job.prompt.iter().filter_map(|item| item.token());
+        let whole =
+            Choice { text: String::new(), tokens: Vec::new(), tool_calls: Vec::new(), finish: FinishReason::Length };
+        Self {
+            choice,
+            sampler: Sampler::new(job.sampling.clone(), prompt),
+            grammar: job.grammar.as_ref().map(|grammar| grammar.start()),
+            text: TextStream::new(job.stop.clone()),
+            tools: job.tools.as_ref().map(|(format, tools)| ToolParser::new(*format, tools.clone())),
+            ignore_eos: job.ignore_eos,
+            written: 0,
+            most,
+            whole,
+            finished: false,
+            told: Told::default(),
+        }
+    }
+
+    /// Tokens written so far, one that ended it included.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The choice as far as it has come.
+    pub(crate) fn into_choice(self) -> Choice {
+        self.whole
+    }
+
+    /// Chooses the token at a position from a row of logits, which is used up, and gives the tokens that follow the
+    /// sequence: this one, and those that the grammar forces after it. None, if the choice ends with it.
+    pub(crate) fn write(
+        &mut self,
+        logits: &mut [f32],
+        position: usize,
+        vocabulary: &dyn Vocabulary,
+    ) -> Result<Vec<u32>, ModelError> {
+        let asked = self.sampler.params().logprobs;
+        let own = asked.map(|_| logits.to_vec());
+        self.sampler.penalise(logits);
+        if self.ignore_eos {
+            for &end in vocabulary.end_tokens() {
+                if let Some(logit) = logits.get_mut(end as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        if let Some(grammar) = &mut self.grammar {
+            grammar.mask(logits).map_err(ModelError::failed)?;
+        }
+        let token = self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
+            Unsampled::NotANumber => {
+                ModelError::failed("the logits are no finite numbers; the weights may be damaged")
+            }
+            Unsampled::NothingAllowed => ModelError::failed("no token may follow: bias and grammar exclude all"),
+        })?;
+        let logprobs = own.zip(asked).map(|(logits, top)| logprobs(&logits, token, top));
+        self.put(Written { token, logprobs }, vocabulary)?;
+        let mut tokens = vec![token];
+        // With logarithms of probabilities, each token must be asked for.
+        while asked.is_none() && !self.finished {
+            let forced = self.grammar.as_mut().map(GrammarState::take_forced).unwrap_or_default();
+            if forced.is_empty() {
+                break;
+            }
+            let last = forced.len() - 1;
+            for (index, token) in forced.into_iter().enumerate() {
+                if self.finished {
+                    break;
+                }
+                let completes = index == last && self.is_complete();
+                self.note(Written { token, logprobs: None }, completes, vocabulary);
+                tokens.push(token);
+            }
+        }
+        Ok(if self.finished { Vec::new() } else { tokens })
+    }
+
+    /// Takes a token that was drawn.
+    fn put(&mut self, token: Written, vocabulary: &dyn Vocabulary) -> Result<(), ModelError> {
+        if vocabulary.end_tokens().contains(&token.token) {
+            self.written += 1;
+            self.finish(FinishReason::Stop);
+            return Ok(());
+        }
+        if let Some(grammar) = &mut self.grammar {
+            grammar.take(token.token).map_err(ModelError::failed)?;
+        }
+        self.note(token, self.is_complete(), vocabulary);
+        Ok(())
+    }
+
+    /// Whether the grammar lets nothing follow but the end.
+    fn is_complete(&self) -> bool {
+        self.grammar.as_ref().is_some_and(GrammarState::is_complete)
+    }
+
+    /// Adds a token to the text, and looks whether that ends the choice; `completes`: its grammar says so.
+    fn note(&mut self, token: Written, completes: bool, vocabulary: &dyn Vocabulary) {
+        self.written += 1;
+        self.sampler.note(token.token);
+        let bytes = self.bytes(token.token, vocabulary);
+        let (text, tokens) = self.text.push(token, &bytes);
+        self.show(&text, tokens);
+        if self.text.has_stopped() || completes {
+            self.finish(FinishReason::Stop);
+        } else if self.written >= self.most {
+            self.finish(FinishReason::Length);
+        }
+    }
+
+    /// What a token adds to the text: a control token nothing, but where it marks a call.
+    fn bytes<'v>(&self, token: u32, vocabulary: &'v dyn Vocabulary) -> Cow<'v, [u8]> {
+        let bytes = vocabulary.token_bytes(token).unwrap_or(Cow::Borrowed(&[]));
+        let shown = !vocabulary.is_special(token)
+            || self.tools.as_ref().is_some_and(|tools| tools.format().has_marker(&bytes));
+        if shown { bytes } else { Cow::Borrowed(&[]) }
+    }
+
+    fn show(&mut self, text: &str, tokens: Vec<Written>) {
+        self.whole.tokens.extend(tokens);
+        match &mut self.tools {
+            None => self.whole.text.push_str(text),
+            Some(tools) => {
+                let (text, calls) = tools.push(text);
+                self.whole.text.push_str(&text);
+                self.whole.tool_calls.extend(calls);
+            }
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        let (text, tokens) = self.text.finish();
+        self.show(&text, tokens);
+        if let Some(tools) = &mut self.tools {
+            let (text, calls) = tools.finish();
+            self.whole.text.push_str(&text);
+            self.whole.tool_calls.extend(calls);
+        }
+        let calls = reason == FinishReason::Stop && !self.whole.tool_calls.is_empty();
+        self.whole.finish = if calls { FinishReason::ToolCalls } else { reason };
+    }
+
+    /// What has come since it was last asked. `None`: nothing.
+    pub(crate) fn delta(&mut self) -> Option<Delta> {
+        let told = self.told;
+        self.told = Told {
+            text: self.whole.text.len(),
+            tokens: self.whole.tokens.len(),
+            calls: self.whole.tool_calls.len(),
+            end: self.finished,
+        };
+        let delta = Delta {
+            choice: self.choice,
+            text: self.whole.text[told.text..].to_owned(),
+            tokens: self.whole.tokens[told.tokens..].to_vec(),
+            tool_calls: self.whole.tool_calls[told.calls..].to_vec(),
+            finish: (self.finished && !told.end).then_some(self.whole.finish),
+        };
+        let nothing = delta.text.is_empty() && delta.tokens.is_empty() && delta.tool_calls.is_empty();
+        (!nothing || delta.finish.is_some()).then_some(delta)
+    }
+}
