@@ -28,7 +28,7 @@ RESULT = {"role": "tool", "tool_call_id": "abcdefghi", "name": "add", "content":
 THOUGHT = {"role": "assistant", "content": "five", "reasoning": "3+2"}
 PARTS = {"role": "user", "content": [{"type": "text", "text": "Look:"}, {"type": "image"}, {"type": "text", "text": "?"}]}
 TOOL = {"type": "function", "function": {"name": "add", "description": "Adds <numbers> & more.", "parameters": {
-    "type": "object", "properties": {"a": {"type": "number", "default": 1e-7}, "b": {"type": "number", "maximum": 1e16}},
+    "type": "object", "strict": True, "properties": {"a": {"type": "number", "default": 1e-7}, "b": {"type": "number", "maximum": 1e16}},
     "required": ["a"]}}}
 
 EACH = "{% for message in messages %}"

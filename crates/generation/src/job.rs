@@ -1,13 +1,13 @@
 use pool_core::{Cost, Fingerprint, ModelError, Priority};
 use tokio::time::Instant;
 
-use crate::decoder::CacheShape;
 use crate::blocks::BlockPool;
+use crate::decoder::CacheShape;
 use crate::grammar::Grammar;
 use crate::item::Item;
 use crate::sampling::SamplingParams;
 use crate::stop::StopStrings;
-use crate::tools::{ToolFormat, Tools};
+use crate::tools::ToolUse;
 
 /// What a modality's request must tell before it is prepared.
 pub trait GenerationRequest: Send + Sync + 'static {
@@ -58,7 +58,7 @@ pub struct GenerationJob {
     /// What each answer must look like.
     pub grammar: Option<Grammar>,
     /// Tools the model may call, and how it writes calls. They are read from the answers.
-    pub tools: Option<(ToolFormat, Tools)>,
+    pub tools: Option<ToolUse>,
 }
 
 impl GenerationJob {
@@ -98,8 +98,11 @@ impl GenerationJob {
             let message = format!("n is {}; accepted: a number from 1 to {}", self.choices, limits.sequences);
             return Err(ModelError::invalid(message));
         }
-        if self.ignore_eos && self.grammar.is_some() {
-            return Err(ModelError::invalid("ignore_eos and an answer's grammar exclude each other; leave one out"));
+        let calls = self.tools.as_ref().is_some_and(|used| used.call.is_some());
+        if self.ignore_eos && (self.grammar.is_some() || calls) {
+            return Err(ModelError::invalid(
+                "ignore_eos and an answer's grammar exclude each other; leave one out",
+            ));
         }
         let tokens = self.prompt.iter().filter_map(|item| item.token());
         if let Some(unknown) = tokens.into_iter().find(|token| *token as usize >= limits.vocab_size) {

@@ -47,14 +47,12 @@ mod writer;
 pub use decoder::{BlockId, CacheGroup, CacheShape, Chunk, DecodeError, Decoder, LogitRows};
 pub use grammar::{Grammar, Grammars};
 pub use item::{ContentHash, Item};
-pub use job::{
-    GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost,
-};
+pub use job::{GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost};
 pub use model::GenerationModel;
 pub use occupancy::Occupancy;
 pub use output::{Choice, Delta, FinishReason, Generation, Logprobs, Usage, Written};
 pub use sampling::SamplingParams;
 pub use stop::StopStrings;
 pub use template::{Chat, ChatTemplate, TemplateError};
-pub use tools::{Tool, ToolCall, ToolFormat, Tools};
+pub use tools::{Tool, ToolCall, ToolFormat, ToolUse, Tools};
 pub use vocabulary::Vocabulary;

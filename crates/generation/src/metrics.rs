@@ -84,7 +84,11 @@ impl std::fmt::Debug for GenerationMetrics {
 }
 
 fn describe() {
-    metrics::describe_histogram!(FIRST_TOKEN_SECONDS, Unit::Seconds, "From submission to a job's first token");
+    metrics::describe_histogram!(
+        FIRST_TOKEN_SECONDS,
+        Unit::Seconds,
+        "From submission to a job's first token"
+    );
     metrics::describe_histogram!(INTER_TOKEN_SECONDS, Unit::Seconds, "Between two tokens of a choice");
     metrics::describe_counter!(WRITTEN_TOKENS, "Tokens written");
     metrics::describe_counter!(PROMPT_TOKENS, "Tokens of prompts");

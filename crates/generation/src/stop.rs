@@ -16,10 +16,15 @@ impl StopStrings {
     pub fn new(texts: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ModelError> {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         if texts.iter().any(String::is_empty) {
-            return Err(ModelError::invalid("a stop string is empty; give at least one character, or leave it out"));
+            return Err(ModelError::invalid(
+                "a stop string is empty; give at least one character, or leave it out",
+            ));
         }
         if texts.len() > MOST {
-            return Err(ModelError::invalid(format!("{} stop strings; accepted: at most {MOST}", texts.len())));
+            return Err(ModelError::invalid(format!(
+                "{} stop strings; accepted: at most {MOST}",
+                texts.len()
+            )));
         }
         Ok(Self(texts))
     }
@@ -50,7 +55,7 @@ impl StopFilter {
         }
         self.held.push_str(text);
         let stops = &self.stops.0;
-        if let Some(at) = stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
+        if let Some(at) = first(&self.held, stops) {
             self.stopped = true;
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
@@ -64,6 +69,12 @@ impl StopFilter {
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
+}
+
+/// Where the stop string begins that is the first to be complete, however the text was cut into pieces.
+fn first(text: &str, stops: &[String]) -> Option<usize> {
+    let found = stops.iter().filter_map(|stop| text.find(stop.as_str()).map(|at| (at + stop.len(), at)));
+    found.min().map(|(_, at)| at)
 }
 
 /// Bytes at the end of `text` that `stop` begins with.
@@ -81,7 +92,14 @@ mod tests {
 
     /// What an answer comes to when its whole text is known.
     fn whole(text: &str, stops: &[String]) -> (String, bool) {
-        match stops.iter().filter_map(|stop| text.find(stop.as_str())).min() {
+        // Character by character, so that no two are complete at once but one within the other.
+        let upto = text.char_indices().map(|(at, c)| &text[..at + c.len_utf8()]);
+        let ends = |upto: &str, stop: &&String| upto.ends_with(stop.as_str());
+        let found = upto.clone().find_map(|upto| {
+            let longest = stops.iter().filter(|stop| ends(upto, stop)).map(|stop| stop.len()).max()?;
+            Some(upto.len() - longest)
+        });
+        match found {
             Some(at) => (text[..at].to_owned(), true),
             None => (text.to_owned(), false),
         }
@@ -116,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_to_appear_wins() {
-        let mut filter = StopFilter::new(StopStrings::new(["wor", "lo w"]).unwrap());
-        assert_eq!(filter.push("hello world"), "hel");
+    fn the_first_to_be_complete_wins() {
+        let mut filter = StopFilter::new(StopStrings::new(["wor", "lo w", "ello world"]).unwrap());
+        assert_eq!(filter.push("hello world, that"), "hel");
         assert!(filter.has_stopped());
         assert_eq!((filter.push("more"), filter.finish()), (String::new(), String::new()));
     }

@@ -34,6 +34,11 @@ impl TextStream {
         self.stops.has_stopped()
     }
 
+    /// Whether some of the text is not shown yet.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.shown < self.decoded || self.detokenizer.is_within_character()
+    }
+
     /// Adds a token and the bytes it stands for, and gives what may be shown.
     pub(crate) fn push(&mut self, token: Written, bytes: &[u8]) -> (String, Vec<Written>) {
         let decoded = self.detokenizer.push(bytes);

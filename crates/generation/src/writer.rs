@@ -1,8 +1,9 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pool_core::ModelError;
 
-use crate::grammar::GrammarState;
+use crate::grammar::{Grammar, GrammarState};
 use crate::job::GenerationJob;
 use crate::output::{Choice, Delta, FinishReason, Written};
 use crate::sampling::{Sampler, Unsampled, logprobs};
@@ -16,6 +17,9 @@ pub(crate) struct Writer {
     choice: u32,
     sampler: Sampler,
     grammar: Option<GrammarState>,
+    /// What a call must look like once one has begun, and whether the grammar at hand is of such a call.
+    call: Option<Arc<Grammar>>,
+    within_call: bool,
     text: TextStream,
     tools: Option<ToolParser>,
     ignore_eos: bool,
@@ -40,14 +44,20 @@ impl Writer {
     /// Begins a choice. `most`: tokens it may have.
     pub(crate) fn new(job: &GenerationJob, choice: u32, most: usize) -> Self {
         let prompt = job.prompt.iter().filter_map(|item| item.token());
-        let whole =
-            Choice { text: String::new(), tokens: Vec::new(), tool_calls: Vec::new(), finish: FinishReason::Length };
+        let whole = Choice {
+            text: String::new(),
+            tokens: Vec::new(),
+            tool_calls: Vec::new(),
+            finish: FinishReason::Length,
+        };
         Self {
             choice,
             sampler: Sampler::new(job.sampling.clone(), prompt),
             grammar: job.grammar.as_ref().map(|grammar| grammar.start()),
             text: TextStream::new(job.stop.clone()),
-            tools: job.tools.as_ref().map(|(format, tools)| ToolParser::new(*format, tools.clone())),
+            call: job.tools.as_ref().and_then(|used| used.call.clone()),
+            within_call: false,
+            tools: job.tools.as_ref().map(|used| ToolParser::new(used.format, used.tools.clone())),
             ignore_eos: job.ignore_eos,
             written: 0,
             most,
@@ -92,12 +102,15 @@ impl Writer {
         if let Some(grammar) = &mut self.grammar {
             grammar.mask(logits).map_err(ModelError::failed)?;
         }
-        let token = self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
-            Unsampled::NotANumber => {
-                ModelError::failed("the logits are no finite numbers; the weights may be damaged")
-            }
-            Unsampled::NothingAllowed => ModelError::failed("no token may follow: bias and grammar exclude all"),
-        })?;
+        let token =
+            self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
+                Unsampled::NotANumber => {
+                    ModelError::failed("the logits are no finite numbers; the weights may be damaged")
+                }
+                Unsampled::NothingAllowed => {
+                    ModelError::failed("no token may follow: bias and grammar exclude all")
+                }
+            })?;
         let logprobs = own.zip(asked).map(|(logits, top)| logprobs(&logits, token, top));
         self.put(Written { token, logprobs }, vocabulary)?;
         let mut tokens = vec![token];
@@ -112,8 +125,7 @@ impl Writer {
                 if self.finished {
                     break;
                 }
-                let completes = index == last && self.is_complete();
-                self.note(Written { token, logprobs: None }, completes, vocabulary);
+                self.note(Written { token, logprobs: None }, index == last, vocabulary);
                 tokens.push(token);
             }
         }
@@ -130,26 +142,43 @@ impl Writer {
         if let Some(grammar) = &mut self.grammar {
             grammar.take(token.token).map_err(ModelError::failed)?;
         }
-        self.note(token, self.is_complete(), vocabulary);
+        self.note(token, true, vocabulary);
         Ok(())
     }
 
-    /// Whether the grammar lets nothing follow but the end.
-    fn is_complete(&self) -> bool {
-        self.grammar.as_ref().is_some_and(GrammarState::is_complete)
-    }
-
-    /// Adds a token to the text, and looks whether that ends the choice; `completes`: its grammar says so.
-    fn note(&mut self, token: Written, completes: bool, vocabulary: &dyn Vocabulary) {
+    /// Adds a token to the text, and looks whether that ends the choice. `last`: the grammar has come no further.
+    fn note(&mut self, token: Written, last: bool, vocabulary: &dyn Vocabulary) {
+        let mut completes = last && self.grammar.as_ref().is_some_and(GrammarState::is_complete);
+        if completes && self.within_call {
+            // After a call the answer is free again.
+            self.grammar = None;
+            self.within_call = false;
+            completes = false;
+        }
         self.written += 1;
         self.sampler.note(token.token);
         let bytes = self.bytes(token.token, vocabulary);
         let (text, tokens) = self.text.push(token, &bytes);
         self.show(&text, tokens);
+        self.follow_call(vocabulary);
         if self.text.has_stopped() || completes {
             self.finish(FinishReason::Stop);
         } else if self.written >= self.most {
             self.finish(FinishReason::Length);
+        }
+    }
+
+    /// Where a call has just begun, the answer follows its grammar from here on.
+    fn follow_call(&mut self, vocabulary: &dyn Vocabulary) {
+        let (None, Some(call), Some(tools)) = (&self.grammar, &self.call, &self.tools) else { return };
+        let Some(begun) = tools.begun().filter(|_| !self.text.holds_back()) else { return };
+        let mut grammar = call.start();
+        let mut tokens = tools.format().opening(vocabulary);
+        tokens.extend(vocabulary.encode(begun));
+        // A call that has begun otherwise is left to the model.
+        if tokens.into_iter().all(|token| grammar.allows(token) && grammar.take(token).is_ok()) {
+            self.grammar = Some(grammar);
+            self.within_call = true;
         }
     }
 

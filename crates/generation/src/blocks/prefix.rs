@@ -246,6 +246,7 @@ impl PrefixTree {
             let children = self.iter().filter(|(_, other)| other.parent == Some(id)).count();
             assert_eq!(node.children as usize, children, "children of {id:?}");
             assert_eq!(self.leaves.contains(&(node.used, id)), node.children == 0 && node.users == 0);
+            assert!(!self.is_useless(id, groups), "nothing could go on from {id:?}, and it is kept");
             for (index, group) in groups.iter().enumerate() {
                 if group.window.is_none() {
                     assert!(node.blocks[index].is_some(), "a full group keeps every block");

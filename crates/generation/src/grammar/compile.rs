@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::InferenceCapabilities;
@@ -17,31 +17,18 @@ const WHITE_SPACE: &str = r"[ \n\r\t]{1,64}";
 
 /// Compiles grammars for one vocabulary.
 pub struct Grammars {
-    /// `None` if the vocabulary has no end token.
-    factory: Option<ParserFactory>,
     vocabulary: Arc<dyn Vocabulary>,
+    /// Made when it is first needed. `None` if the vocabulary has no end token.
+    factory: OnceLock<Result<Option<ParserFactory>, String>>,
 }
 
 /// A compiled grammar, to be put into a [`GenerationJob`](crate::GenerationJob).
 pub struct Grammar(Mutex<Matcher>);
 
 impl Grammars {
-    /// Makes ready for a vocabulary: a hundred milliseconds for a large one.
-    ///
-    /// # Errors
-    ///
-    /// When the vocabulary cannot be used for grammars.
-    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Result<Self, ModelError> {
-        let factory = tokens(&vocabulary).map(|tokens| {
-            let able = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
-            let slices = llguidance::earley::SlicedBiasComputer::json_slices();
-            let mut factory = ParserFactory::new(&tokens, able, &slices)?;
-            factory.quiet();
-            factory.limits_mut().verbose_errors = false;
-            Ok(factory)
-        });
-        let factory = factory.transpose().map_err(|error: Failure| ModelError::failed(error.to_string()))?;
-        Ok(Self { factory, vocabulary })
+    /// For this vocabulary. The first grammar takes a second longer, if the vocabulary is large.
+    pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Self {
+        Self { vocabulary, factory: OnceLock::new() }
     }
 
     /// Any JSON object.
@@ -50,7 +37,10 @@ impl Grammars {
     ///
     /// When the model has no end token.
     pub fn json_object(&self) -> Result<Grammar, ModelError> {
-        self.compile(TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))), "JSON object")
+        self.compile(
+            TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))),
+            "JSON object",
+        )
     }
 
     /// JSON that a schema describes.
@@ -60,7 +50,9 @@ impl Grammars {
     /// [`ModelError::Invalid`] when the schema is none, or asks for something that cannot be enforced; which it is.
     pub fn json_schema(&self, schema: &Value) -> Result<Grammar, ModelError> {
         if !schema.is_object() {
-            return Err(ModelError::invalid("the JSON schema is no object; give one such as {\"type\": \"object\"}"));
+            return Err(ModelError::invalid(
+                "the JSON schema is no object; give one such as {\"type\": \"object\"}",
+            ));
         }
         self.compile(TopLevelGrammar::from_json_schema(with_white_space(schema.clone())), "JSON schema")
     }
@@ -70,26 +62,52 @@ impl Grammars {
     /// # Errors
     ///
     /// [`ModelError::Invalid`] when a tool's parameters are no schema that can be enforced.
-    pub fn tool_calls(&self, format: ToolFormat, tools: &Tools, several: bool) -> Result<Grammar, ModelError> {
+    pub fn tool_calls(
+        &self,
+        format: ToolFormat,
+        tools: &Tools,
+        several: bool,
+    ) -> Result<Grammar, ModelError> {
         let grammar = format.grammar(tools, several, &*self.vocabulary);
         self.compile(TopLevelGrammar::from_lark(grammar), "tool parameters")
     }
 
+    /// What follows once a model that may call these tools has begun a call: see [`ToolUse`](crate::ToolUse).
+    ///
+    /// # Errors
+    ///
+    /// As [`Grammars::tool_calls`].
+    pub fn begun_call(&self, format: ToolFormat, tools: &Tools) -> Result<Grammar, ModelError> {
+        self.tool_calls(format, tools, format.lists_calls())
+    }
+
     fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {
-        let Some(factory) = &self.factory else {
+        let factory = self.factory.get_or_init(|| factory(&self.vocabulary));
+        let factory = factory.as_ref().map_err(|error| ModelError::failed(error.clone()))?;
+        let Some(factory) = factory else {
             let message = "this model names no end token, so its answers cannot follow a grammar";
             return Err(ModelError::invalid(message));
         };
         let matcher = Matcher::new(factory.create_parser(grammar));
         match matcher.get_error() {
             None => Ok(Grammar(Mutex::new(matcher))),
-            Some(error) => Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error)))),
+            Some(error) => {
+                Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error))))
+            }
         }
     }
 }
 
-/// What the library's functions fail with.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+fn factory(vocabulary: &Arc<dyn Vocabulary>) -> Result<Option<ParserFactory>, String> {
+    let Some(tokens) = tokens(vocabulary) else { return Ok(None) };
+    let able = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
+    let slices = llguidance::earley::SlicedBiasComputer::json_slices();
+    let mut factory =
+        ParserFactory::new(&tokens, able, &slices).map_err(|error| one_line(&error.to_string()))?;
+    factory.quiet();
+    factory.limits_mut().verbose_errors = false;
+    Ok(Some(factory))
+}
 
 /// Bounds white space. What a caller's schema says about it is the library's own extension, and not obeyed.
 pub(crate) fn with_white_space(mut schema: Value) -> Value {
@@ -109,7 +127,7 @@ impl Grammar {
     /// A fresh start through it.
     pub(crate) fn start(&self) -> GrammarState {
         let matcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        GrammarState::new(matcher.deep_clone())
+        GrammarState::new(matcher.clone())
     }
 }
 

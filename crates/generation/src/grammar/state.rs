@@ -20,8 +20,11 @@ impl GrammarState {
 
     /// Puts the logits of tokens that may not follow to negative infinity.
     pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
-        let allowed = self.0.compute_mask_or_eos().map_err(|error| GrammarError(one_line(&error.to_string())))?;
-        for (logits, allowed) in logits.chunks_mut(32).zip(allowed.as_slice().iter().chain(std::iter::repeat(&0))) {
+        let allowed =
+            self.0.compute_mask_or_eos().map_err(|error| GrammarError(one_line(&error.to_string())))?;
+        for (logits, allowed) in
+            logits.chunks_mut(32).zip(allowed.as_slice().iter().chain(std::iter::repeat(&0)))
+        {
             if *allowed == u32::MAX {
                 continue;
             }
@@ -32,6 +35,11 @@ impl GrammarState {
             }
         }
         Ok(())
+    }
+
+    /// Whether a token may follow.
+    pub(crate) fn allows(&mut self, token: u32) -> bool {
+        self.0.validate_tokens(&[token]).is_ok_and(|valid| valid == 1)
     }
 
     /// Goes on by a token that the mask allowed.

@@ -6,9 +6,7 @@ pub(crate) fn logprobs(logits: &[f32], token: u32, alternatives: usize) -> Logpr
     let total: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
     let logprob = |logit: f32| (f64::from(logit - most) - total.ln()) as f32;
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    let by_likelihood = |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    };
+    let by_likelihood = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     if alternatives < order.len() {
         order.select_nth_unstable_by(alternatives, by_likelihood);
         order.truncate(alternatives);

@@ -37,7 +37,10 @@ impl Sampler {
     /// Notes that a token stands in the answer.
     pub(crate) fn note(&mut self, token: u32) {
         let params = &self.params;
-        if params.repetition_penalty != 1.0 || params.frequency_penalty != 0.0 || params.presence_penalty != 0.0 {
+        if params.repetition_penalty != 1.0
+            || params.frequency_penalty != 0.0
+            || params.presence_penalty != 0.0
+        {
             *self.seen.entry(token).or_insert(0) += 1;
         }
     }
@@ -66,43 +69,76 @@ impl Sampler {
     /// Draws the token at a position. Tokens whose logit is negative infinity are never drawn.
     pub(crate) fn draw(&self, logits: &[f32], position: usize, choice: u32) -> Result<u32, Unsampled> {
         let most = greatest(logits)?;
-        let temperature = f64::from(self.params.temperature);
-        if temperature == 0.0 {
+        if self.params.temperature == 0.0 {
             return Ok(most.0);
         }
-        let candidate = |(token, &logit): (usize, &f32)| Candidate {
-            token: token as u32,
-            logit,
-            weight: ((f64::from(logit) - f64::from(most.1)) / temperature).exp(),
-        };
+        let chance = uniform(self.params.seed, position as u64, choice);
+        let weight = |logit: f32| self.weight(logit, most.1);
+        let params = &self.params;
+        if params.top_k.is_none_or(|k| k >= logits.len()) && params.top_p >= 1.0 && params.min_p <= 0.0 {
+            let weights = (0..).zip(logits.iter().map(|logit| weight(*logit)));
+            return Ok(pick(weights, chance).unwrap_or(most.0));
+        }
+        let candidates = self.candidates(logits, most.1);
+        let weights = candidates.iter().map(|candidate| (candidate.token, candidate.weight));
+        Ok(pick(weights, chance).unwrap_or(most.0))
+    }
+
+    /// How likely a token is against the most likely one.
+    fn weight(&self, logit: f32, most: f32) -> f64 {
+        ((f64::from(logit) - f64::from(most)) / f64::from(self.params.temperature)).exp()
+    }
+
+    /// The tokens that top-k, top-p and min-p leave, in the vocabulary's order: where two are about equally likely, their
+    /// order by likelihood hangs on a hair.
+    fn candidates(&self, logits: &[f32], most: f32) -> Vec<Candidate> {
+        let params = &self.params;
+        let candidate =
+            |(token, logit): (u32, f32)| Candidate { token, logit, weight: self.weight(logit, most) };
         let mut candidates: Vec<Candidate>;
-        match self.params.top_k {
+        let total: f64;
+        match params.top_k {
             Some(k) if k < logits.len() => {
-                let bare = logits.iter().enumerate().filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-                candidates =
-                    bare.map(|(token, &logit)| Candidate { token: token as u32, logit, weight: 0.0 }).collect();
-                top_k(&mut candidates, k);
-                for one in &mut candidates {
-                    *one = candidate((one.token as usize, &one.logit));
-                }
+                candidates = top_k(logits, k).into_iter().map(candidate).collect();
+                total = candidates.iter().map(|candidate| candidate.weight).sum();
             }
             _ => {
-                let allowed = logits.iter().enumerate().filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-                candidates = allowed.map(candidate).collect();
+                let mut least = f64::from(params.min_p);
+                total = if params.top_p < 1.0 {
+                    let total = logits.iter().map(|logit| self.weight(*logit, most)).sum();
+                    // All that are less likely than this together have less than `1 - p`, so none of them is kept, and
+                    // nothing but the few others needs to be sorted.
+                    least = least.max(total * (1.0 - f64::from(params.top_p)) / logits.len() as f64);
+                    total
+                } else {
+                    0.0
+                };
+                // A little lower, for rounding.
+                let floor = f64::from(most) + f64::from(params.temperature) * (least / 2.0).ln();
+                let worth = |&(_, logit): &(u32, f32)| f64::from(logit) >= floor && logit > f32::NEG_INFINITY;
+                candidates = (0..).zip(logits.iter().copied()).filter(worth).map(candidate).collect();
             }
         }
-        top_p(&mut candidates, self.params.top_p);
-        min_p(&mut candidates, self.params.min_p);
-        // In the vocabulary's order: where two are about equally likely, their order by likelihood hangs on a hair.
+        top_p(&mut candidates, params.top_p, total);
+        min_p(&mut candidates, params.min_p);
         candidates.sort_unstable_by_key(|candidate| candidate.token);
-        let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
-        let mut left = uniform(self.params.seed, position as u64, choice) * total;
-        let drawn = candidates.iter().find(|candidate| {
-            left -= candidate.weight;
-            left < 0.0
-        });
-        Ok(drawn.or(candidates.iter().rev().find(|last| last.weight > 0.0)).map_or(most.0, |drawn| drawn.token))
+        candidates
     }
+}
+
+/// The token at which the weights, added up, pass a part of their sum.
+fn pick(weights: impl Iterator<Item = (u32, f64)> + Clone, chance: f64) -> Option<u32> {
+    let total: f64 = weights.clone().map(|(_, weight)| weight).sum();
+    let mut left = chance * total;
+    let mut last = None;
+    for (token, weight) in weights.filter(|(_, weight)| *weight > 0.0) {
+        left -= weight;
+        last = Some(token);
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
 }
 
 /// The most likely token and its logit; the first of equals.

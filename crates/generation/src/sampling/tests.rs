@@ -18,7 +18,12 @@ fn reference(logits: &[f32], params: &SamplingParams, prompt: &[u32], answer: &[
         }
         *logit -= f64::from(params.frequency_penalty) * count;
         *logit -= f64::from(params.presence_penalty) * f64::from(u8::from(count > 0.0));
-        *logit += params.logit_bias.iter().filter(|(of, _)| *of == token).map(|(_, bias)| f64::from(*bias)).sum::<f64>();
+        *logit += params
+            .logit_bias
+            .iter()
+            .filter(|(of, _)| *of == token)
+            .map(|(_, bias)| f64::from(*bias))
+            .sum::<f64>();
     }
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
@@ -61,20 +66,28 @@ fn sampler(params: &SamplingParams, prompt: &[u32], answer: &[u32]) -> Sampler {
 }
 
 fn params() -> impl Strategy<Value = SamplingParams> {
-    let shape = (prop_oneof![Just(0.0_f32), 0.05..2.0_f32], prop::option::of(1..12_usize), 0.05..=1.0_f32, 0.0..0.6_f32);
-    let penalties = (0.5..2.0_f32, -2.0..2.0_f32, -2.0..2.0_f32, prop::collection::vec((0..12_u32, -5.0..5.0_f32), 0..3));
+    let shape = (
+        prop_oneof![Just(0.0_f32), 0.05..2.0_f32],
+        prop::option::of(1..12_usize),
+        0.05..=1.0_f32,
+        0.0..0.6_f32,
+    );
+    let penalties =
+        (0.5..2.0_f32, -2.0..2.0_f32, -2.0..2.0_f32, prop::collection::vec((0..12_u32, -5.0..5.0_f32), 0..3));
     (shape, penalties, any::<u64>()).prop_map(
-        |((temperature, top_k, top_p, min_p), (repetition, frequency, presence, bias), seed)| SamplingParams {
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            repetition_penalty: repetition,
-            frequency_penalty: frequency,
-            presence_penalty: presence,
-            logit_bias: bias,
-            seed,
-            logprobs: None,
+        |((temperature, top_k, top_p, min_p), (repetition, frequency, presence, bias), seed)| {
+            SamplingParams {
+                temperature,
+                top_k,
+                top_p,
+                min_p,
+                repetition_penalty: repetition,
+                frequency_penalty: frequency,
+                presence_penalty: presence,
+                logit_bias: bias,
+                seed,
+                logprobs: None,
+            }
         },
     )
 }
@@ -117,7 +130,13 @@ proptest! {
 }
 
 /// Whether a hair's breadth in top-p, min-p or the logits would let a token in.
-fn is_at_an_edge(logits: &[f32], params: &SamplingParams, prompt: &[u32], answer: &[u32], token: usize) -> bool {
+fn is_at_an_edge(
+    logits: &[f32],
+    params: &SamplingParams,
+    prompt: &[u32],
+    answer: &[u32],
+    token: usize,
+) -> bool {
     let mut wider = params.clone();
     wider.top_p = (params.top_p + 1e-5).min(1.0);
     wider.min_p = (params.min_p - 1e-5).max(0.0);
@@ -204,7 +223,9 @@ fn logarithms_are_the_models_own() {
     let expected = |logit: f32| (f64::from(logit) - total.ln()) as f32;
     assert!((told.own - expected(2.0)).abs() < 1e-6);
     assert_eq!(told.top.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 3, 2]);
-    assert!(told.top.iter().all(|(token, logprob)| (logprob - expected(logits[*token as usize])).abs() < 1e-6));
+    assert!(
+        told.top.iter().all(|(token, logprob)| (logprob - expected(logits[*token as usize])).abs() < 1e-6)
+    );
     assert!(logprobs(&logits, 0, 0).top.is_empty());
     assert_eq!(logprobs(&logits, 0, 20).top.len(), 4);
 }
@@ -213,17 +234,32 @@ fn logarithms_are_the_models_own() {
 fn what_is_out_of_range_is_refused_by_name() {
     let plain = SamplingParams::default;
     let cases = [
-        (SamplingParams { temperature: -0.5, ..plain() }, "temperature is -0.5; accepted: a number from 0 to 2"),
+        (
+            SamplingParams { temperature: -0.5, ..plain() },
+            "temperature is -0.5; accepted: a number from 0 to 2",
+        ),
         (SamplingParams { temperature: f32::NAN, ..plain() }, "temperature is NaN"),
         (SamplingParams { top_p: 0.0, ..plain() }, "top_p is 0; accepted: a number above 0, to 1"),
         (SamplingParams { top_k: Some(0), ..plain() }, "top_k is 0; accepted: at least 1"),
         (SamplingParams { min_p: 1.5, ..plain() }, "min_p is 1.5"),
-        (SamplingParams { repetition_penalty: 0.0, ..plain() }, "repetition_penalty is 0; accepted: a number above 0"),
-        (SamplingParams { frequency_penalty: 3.0, ..plain() }, "frequency_penalty is 3; accepted: a number from -2 to 2"),
+        (
+            SamplingParams { repetition_penalty: 0.0, ..plain() },
+            "repetition_penalty is 0; accepted: a number above 0",
+        ),
+        (
+            SamplingParams { frequency_penalty: 3.0, ..plain() },
+            "frequency_penalty is 3; accepted: a number from -2 to 2",
+        ),
         (SamplingParams { presence_penalty: -3.0, ..plain() }, "presence_penalty is -3"),
-        (SamplingParams { logprobs: Some(21), ..plain() }, "top_logprobs is 21; accepted: a number from 0 to 20"),
+        (
+            SamplingParams { logprobs: Some(21), ..plain() },
+            "top_logprobs is 21; accepted: a number from 0 to 20",
+        ),
         (SamplingParams { logit_bias: vec![(3, 200.0)], ..plain() }, "logit_bias is 200"),
-        (SamplingParams { logit_bias: vec![(30, 1.0)], ..plain() }, "logit_bias is for token 30; accepted: token ids from 0 to 9"),
+        (
+            SamplingParams { logit_bias: vec![(30, 1.0)], ..plain() },
+            "logit_bias is for token 30; accepted: token ids from 0 to 9",
+        ),
     ];
     for (params, expected) in cases {
         let error = params.check(10).unwrap_err().to_string();

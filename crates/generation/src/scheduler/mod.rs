@@ -118,9 +118,9 @@ impl Scheduler {
         }
     }
 
-    /// How much of a sequence came from the cache when it was first taken up.
+    /// How many of a sequence's positions others had computed for it.
     pub(crate) fn cached(&self, key: SequenceKey) -> usize {
-        self.sequences.get(&key).map_or(0, |sequence| sequence.cached.unwrap_or(0))
+        self.sequences.get(&key).map_or(0, |sequence| sequence.cached)
     }
 
     /// The sequence's length.
@@ -157,6 +157,7 @@ impl Scheduler {
                 && let Some(table) = &mut sequence.table
             {
                 sequence.computed = chunk.end;
+                sequence.settled |= chunk.ends;
                 self.pool.commit(table, &sequence.keys, chunk.end);
             }
         }

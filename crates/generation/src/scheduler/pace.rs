@@ -44,8 +44,7 @@ impl Pace {
     pub(crate) fn learn(&mut self, plan: &Plan, took: Duration) {
         let took = took.as_secs_f64();
         let decoded = plan.chunks.iter().filter(|chunk| chunk.len() == 1).count();
-        let prefilled: usize =
-            plan.chunks.iter().map(|chunk| chunk.len()).filter(|tokens| *tokens > 1).sum();
+        let prefilled: usize = plan.chunks.iter().map(|chunk| chunk.len()).filter(|tokens| *tokens > 1).sum();
         if prefilled == 0 {
             if decoded > 0 {
                 self.decode = Some(blend(self.decode, took));

@@ -90,9 +90,7 @@ impl Scheduler {
             }
         }
         let Some(sequence) = self.sequences.get_mut(&key) else { return false };
-        sequence.table = Some(table);
-        sequence.computed = computed;
-        sequence.cached.get_or_insert(computed);
+        sequence.take_up(table, computed);
         true
     }
 
@@ -106,8 +104,8 @@ impl Scheduler {
         }
         if let Some(table) = sequence.table.take() {
             self.pool.release(table);
-            sequence.table = Some(self.pool.acquire(&sequence.keys[..depth]));
-            sequence.computed = computed;
+            let table = self.pool.acquire(&sequence.keys[..depth]);
+            sequence.take_up(table, computed);
         }
     }
 
@@ -128,7 +126,7 @@ impl Scheduler {
         // Chunks go on where they would have without the cache.
         let step = self.config.chunk / tokens;
         let mut depth = depth;
-        while depth % step != 0 {
+        while !depth.is_multiple_of(step) {
             depth = self.pool.hit(&sequence.keys[..depth / step * step]);
         }
         depth
@@ -174,12 +172,14 @@ impl Scheduler {
     fn preempt_below(&mut self, lower: &[SequenceKey]) -> bool {
         let paused = self.sequences.iter().rev().find(|(_, other)| other.paused && other.table.is_some());
         let victim = paused.map(|(key, _)| *key).or_else(|| {
-            let holds = |key: &&SequenceKey| self.sequences.get(key).is_some_and(|other| other.table.is_some());
+            let holds =
+                |key: &&SequenceKey| self.sequences.get(key).is_some_and(|other| other.table.is_some());
             lower.iter().rev().find(holds).copied()
         });
         let Some(sequence) = victim.and_then(|key| self.sequences.get_mut(&key)) else { return false };
         let Some(table) = sequence.table.take() else { return false };
         sequence.computed = 0;
+        sequence.settled = true;
         self.pool.release(table);
         self.preemptions += 1;
         true

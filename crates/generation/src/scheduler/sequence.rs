@@ -35,14 +35,23 @@ pub(super) struct Sequence {
     /// So many positions are in its blocks.
     pub(super) computed: usize,
     pub(super) paused: bool,
-    /// How many positions the cache had when it was first taken up.
-    pub(super) cached: Option<usize>,
+    /// How many positions others had computed for it.
+    pub(super) cached: usize,
+    /// Whether that is all: it has reached its end once, or given up its blocks and may find its own in the cache.
+    pub(super) settled: bool,
 }
 
 impl Sequence {
     pub(super) fn new(items: Vec<Item>, root: BlockKey, block_tokens: usize) -> Self {
-        let mut sequence =
-            Self { items: Vec::new(), keys: Vec::new(), table: None, computed: 0, paused: false, cached: None };
+        let mut sequence = Self {
+            items: Vec::new(),
+            keys: Vec::new(),
+            table: None,
+            computed: 0,
+            paused: false,
+            cached: 0,
+            settled: false,
+        };
         sequence.append(items, root, block_tokens);
         sequence
     }
@@ -69,7 +78,17 @@ impl Sequence {
             table,
             paused: self.paused,
             cached: self.cached,
+            settled: self.settled,
         }
+    }
+
+    /// Goes on from blocks that others have computed.
+    pub(super) fn take_up(&mut self, table: Table, computed: usize) {
+        if !self.settled {
+            self.cached += computed - self.computed;
+        }
+        self.table = Some(table);
+        self.computed = computed;
     }
 
     /// Positions yet to be computed.

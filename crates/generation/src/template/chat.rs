@@ -3,15 +3,14 @@ use minijinja::{Error, ErrorKind, Value};
 use serde_json::Map;
 
 use super::TemplateError;
-use crate::tools::Tools;
 
 /// A conversation to be rendered.
 #[derive(Clone, Default, Debug)]
 pub struct Chat {
     /// The messages, as objects with `role`, `content` and what else the template reads.
     pub messages: Vec<serde_json::Value>,
-    /// Tools the model may call.
-    pub tools: Option<Tools>,
+    /// Tools the model may call: the list as the caller gave it, or [`Tools::to_json`](crate::Tools::to_json).
+    pub tools: Option<serde_json::Value>,
     /// Whether the text ends with the beginning of an answer.
     pub add_generation_prompt: bool,
     /// Whether the text ends within the last message, for the model to go on with it.
@@ -59,7 +58,7 @@ impl Chat {
         let mut context = Map::new();
         context.extend(self.variables.clone());
         context.insert("messages".to_owned(), messages.into());
-        context.insert("tools".to_owned(), self.tools.as_ref().map_or(serde_json::Value::Null, Tools::to_json));
+        context.insert("tools".to_owned(), self.tools.clone().unwrap_or_default());
         context.entry("documents").or_insert(serde_json::Value::Null);
         context.insert("add_generation_prompt".to_owned(), self.add_generation_prompt.into());
         let now = self.now;
@@ -72,7 +71,9 @@ impl Chat {
 /// A message as transformers hands it on: without keys that are null, and with its reasoning under each of its names.
 fn plain(message: &serde_json::Value) -> Result<serde_json::Value, TemplateError> {
     let Some(fields) = message.as_object() else {
-        return Err(TemplateError::Invalid("a message is no object; give one with a role and a content".to_owned()));
+        return Err(TemplateError::Invalid(
+            "a message is no object; give one with a role and a content".to_owned(),
+        ));
     };
     let fields = fields.iter().filter(|(_, value)| !value.is_null());
     let fields: Map<_, _> = fields.map(|(key, value)| (key.clone(), value.clone())).collect();

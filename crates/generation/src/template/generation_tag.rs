@@ -67,8 +67,14 @@ mod tests {
         let cases = [
             ("{%- generation -%}a{% endgeneration %}", "{%- with -%}a{% endwith %}"),
             ("{% set generation = 1 %}{{ generation }}", "{% set generation = 1 %}{{ generation }}"),
-            ("{# {% generation %} #}{{ '{% generation %}' }}", "{# {% generation %} #}{{ '{% generation %}' }}"),
-            ("{% raw %}{% generation %}{# {% endraw %}{%generation%}", "{% raw %}{% generation %}{# {% endraw %}{%with%}"),
+            (
+                "{# {% generation %} #}{{ '{% generation %}' }}",
+                "{# {% generation %} #}{{ '{% generation %}' }}",
+            ),
+            (
+                "{% raw %}{% generation %}{# {% endraw %}{%generation%}",
+                "{% raw %}{% generation %}{# {% endraw %}{%with%}",
+            ),
             (r#"{% set x = "\"%}{% generation %}" %}{ {"#, r#"{% set x = "\"%}{% generation %}" %}{ {"#),
             ("{% generations %}{%", "{% generations %}{%"),
         ];

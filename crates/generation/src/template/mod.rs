@@ -61,7 +61,9 @@ pub enum TemplateError {
     #[error("the model's chat template refuses these messages: {0}")]
     Refused(String),
     /// The template goes on for too long.
-    #[error("the model's chat template was stopped after {FUEL} instructions: it loops, or the conversation is far too long")]
+    #[error(
+        "the model's chat template was stopped after {FUEL} instructions: it loops, or the conversation is far too long"
+    )]
     Endless,
     /// The template failed on this conversation.
     #[error("the model's chat template failed in line {line}: {message}")]
@@ -161,7 +163,9 @@ impl Compiled {
     fn new(source: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| TemplateError::Syntax { line: 0, message: describe(&error) })?);
+        environment.set_syntax(
+            syntax.map_err(|error| TemplateError::Syntax { line: 0, message: describe(&error) })?,
+        );
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));

@@ -36,7 +36,9 @@ pub(super) fn is_iterable(value: &Value) -> bool {
 
 fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     match name {
-        "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "reverse" | "sort" => Err(immutable("list", name)),
+        "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "reverse" | "sort" => {
+            Err(immutable("list", name))
+        }
         "copy" => {
             let () = from_args(args)?;
             Ok(Some(list.clone()))

@@ -34,7 +34,8 @@ pub(super) fn call(text: &str, name: &str, args: &[Value]) -> Result<Option<Valu
         "partition" | "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             not_empty(separator)?;
-            let found = if name == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
+            let found =
+                if name == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
             let parts = match found {
                 Some((before, after)) => [before, separator, after],
                 None if name == "partition" => [text, "", ""],
@@ -80,7 +81,12 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-fn split<'t>(text: &'t str, separator: Option<&str>, most: usize, from_end: bool) -> Result<Vec<&'t str>, Error> {
+fn split<'t>(
+    text: &'t str,
+    separator: Option<&str>,
+    most: usize,
+    from_end: bool,
+) -> Result<Vec<&'t str>, Error> {
     if let Some(separator) = separator {
         not_empty(separator)?;
         if from_end {
@@ -115,7 +121,10 @@ fn split<'t>(text: &'t str, separator: Option<&str>, most: usize, from_end: bool
 
 fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     let ends = |c: char| {
-        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+        matches!(
+            c,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
     };
     let mut lines = Vec::new();
     let mut rest = text;

@@ -10,12 +10,13 @@ pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let ascii: Option<bool> = options.get("ensure_ascii")?;
     let sort_keys: Option<bool> = options.get("sort_keys")?;
     options.assert_all_used()?;
-    let indent = indent.filter(|indent| !indent.is_none() && !indent.is_undefined()).map(|indent| {
-        match indent.as_str() {
-            Some(text) => text.to_owned(),
-            None => " ".repeat(indent.as_i64().unwrap_or(0).clamp(0, 64) as usize),
-        }
-    });
+    let indent =
+        indent.filter(|indent| !indent.is_none() && !indent.is_undefined()).map(|indent| {
+            match indent.as_str() {
+                Some(text) => text.to_owned(),
+                None => " ".repeat(indent.as_i64().unwrap_or(0).clamp(0, 64) as usize),
+            }
+        });
     let between = if indent.is_some() { "," } else { ", " };
     let (item, key) = match separators.as_deref() {
         Some([item, key]) => (item.clone(), key.clone()),
@@ -35,7 +36,7 @@ pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
 }
 
 /// Longer than this no text may get: lists that are made of themselves have no end.
-const MOST: usize = 64 << 20;
+const MOST: usize = 4 << 20;
 
 /// Deeper than this nothing is, but what loops.
 const DEEPEST: usize = 200;

@@ -1,5 +1,23 @@
+use std::sync::Arc;
+
 use pool_core::ModelError;
 use serde_json::{Value, json};
+
+use super::format::ToolFormat;
+use crate::grammar::Grammar;
+
+/// Tools that an answer may call.
+#[derive(Clone, Debug)]
+pub struct ToolUse {
+    /// How the model writes calls.
+    pub format: ToolFormat,
+    /// The tools.
+    pub tools: Tools,
+    /// What a call must look like once the model has begun one: see
+    /// [`Grammars::begun_call`](crate::Grammars::begun_call). `None`: the model is left alone, and what is no call stays
+    /// text.
+    pub call: Option<Arc<Grammar>>,
+}
 
 /// A function the model may call.
 #[derive(Clone, PartialEq, Debug)]
@@ -45,10 +63,14 @@ impl Tools {
                 )));
             }
             if tools[..index].iter().any(|other| other.name == *name) {
-                return Err(ModelError::invalid(format!("two tools are named {name:?}; give each a name of its own")));
+                return Err(ModelError::invalid(format!(
+                    "two tools are named {name:?}; give each a name of its own"
+                )));
             }
             if !tool.parameters.is_object() {
-                return Err(ModelError::invalid(format!("the parameters of tool {name:?} are no JSON schema object")));
+                return Err(ModelError::invalid(format!(
+                    "the parameters of tool {name:?} are no JSON schema object"
+                )));
             }
         }
         Ok(Self(tools))
@@ -62,7 +84,9 @@ impl Tools {
     pub fn only(&self, name: &str) -> Result<Self, ModelError> {
         match self.0.iter().find(|tool| tool.name == name) {
             Some(tool) => Ok(Self(vec![tool.clone()])),
-            None => Err(ModelError::invalid(format!("tool_choice names {name:?}, which is none of the tools"))),
+            None => {
+                Err(ModelError::invalid(format!("tool_choice names {name:?}, which is none of the tools")))
+            }
         }
     }
 

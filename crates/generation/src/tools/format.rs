@@ -70,6 +70,24 @@ impl ToolFormat {
         }
     }
 
+    /// The tokens of the opening mark.
+    pub(crate) fn opening(self, vocabulary: &dyn Vocabulary) -> Vec<u32> {
+        let marks: &[&str] = match self {
+            Self::InternLm => &["<|action_start|>", "<|plugin|>"],
+            _ => &[self.open()],
+        };
+        let tokens = |mark: &&str| match vocabulary.token(mark) {
+            Some(token) if vocabulary.is_special(token) => vec![token],
+            _ => vocabulary.encode(mark),
+        };
+        marks.iter().flat_map(tokens).collect()
+    }
+
+    /// Whether one opening mark may be followed by several calls.
+    pub(crate) fn lists_calls(self) -> bool {
+        matches!(self, Self::Mistral | Self::DeepSeek | Self::CommandR)
+    }
+
     /// Where they end. `None`: with the answer.
     pub(super) fn close(self) -> Option<&'static str> {
         match self {
@@ -98,7 +116,9 @@ impl ToolFormat {
     pub(super) fn read(self, body: &str) -> Option<Vec<ToolCall>> {
         match self {
             Self::Hermes => read_json(body, "name", &["arguments", "parameters"]),
-            Self::Mistral => read_json(body, "name", &["arguments", "parameters"]).or_else(|| read_named(body)),
+            Self::Mistral => {
+                read_json(body, "name", &["arguments", "parameters"]).or_else(|| read_named(body))
+            }
             Self::Llama3 => {
                 let body = body.trim_start().strip_prefix(PYTHON).unwrap_or(body);
                 let calls = body.split(';').map(|body| read_json(body, "name", &["parameters", "arguments"]));
@@ -135,7 +155,12 @@ impl ToolFormat {
                 format!("{first} {one} {} {last}", again(&format!("\"\\n\" {one}")))
             }
             Self::InternLm => {
-                format!("{} {} \"\\n\" call {}", mark("<|action_start|>"), mark("<|plugin|>"), mark("<|action_end|>"))
+                format!(
+                    "{} {} \"\\n\" call {}",
+                    mark("<|action_start|>"),
+                    mark("<|plugin|>"),
+                    mark("<|action_end|>")
+                )
             }
             Self::CommandR => format!("\"Action: ```json\\n[\" call {} \"]\\n```\"", again("\", \" call")),
         };
@@ -233,7 +258,8 @@ fn read_deepseek(body: &str) -> Option<Vec<ToolCall>> {
     for call in body.split(open).filter(|call| !call.trim().is_empty()) {
         let (_, call) = call.split_once(separator)?;
         let (name, rest) = call.split_once('\n')?;
-        let arguments = rest.trim().strip_prefix("```json")?.split(close).next()?.trim().strip_suffix("```")?;
+        let arguments =
+            rest.trim().strip_prefix("```json")?.split(close).next()?.trim().strip_suffix("```")?;
         let value: Value = serde_json::from_str(arguments.trim()).ok()?;
         calls.push(ToolCall { name: name.trim().to_owned(), arguments: value.to_string() });
     }

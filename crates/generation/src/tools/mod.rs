@@ -7,6 +7,6 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
-pub use definition::{Tool, ToolCall, Tools};
+pub use definition::{Tool, ToolCall, ToolUse, Tools};
 pub use format::ToolFormat;
 pub(crate) use parser::ToolParser;

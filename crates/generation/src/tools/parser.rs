@@ -35,6 +35,11 @@ impl ToolParser {
         self.format
     }
 
+    /// What has come of a call whose opening mark has.
+    pub(crate) fn begun(&self) -> Option<&str> {
+        (self.state == State::Call && !self.format.open().is_empty()).then_some(self.held.as_str())
+    }
+
     /// Adds text, and gives the plain text and the calls that are certain now.
     pub(crate) fn push(&mut self, text: &str) -> (String, Vec<ToolCall>) {
         self.held.push_str(text);

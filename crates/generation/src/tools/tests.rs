@@ -4,7 +4,8 @@ use serde_json::json;
 use super::{Tool, ToolCall, ToolFormat, ToolParser, Tools};
 
 fn tools() -> Tools {
-    let tool = |name: &str| Tool { name: name.to_owned(), description: None, parameters: json!({"type": "object"}) };
+    let tool =
+        |name: &str| Tool { name: name.to_owned(), description: None, parameters: json!({"type": "object"}) };
     Tools::new(vec![tool("add"), tool("sub")]).unwrap()
 }
 
@@ -36,7 +37,12 @@ fn answers() -> Vec<(ToolFormat, &'static str, &'static str, Vec<ToolCall>)> {
     let add = || call("add", "{\"a\":1}");
     let sub = || call("sub", "{}");
     vec![
-        (Hermes, "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1}}\n</tool_call>", "", vec![add()]),
+        (
+            Hermes,
+            "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1}}\n</tool_call>",
+            "",
+            vec![add()],
+        ),
         (
             Hermes,
             "I add.\n<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": 1}}</tool_call>\n<tool_call>\n\
@@ -55,7 +61,12 @@ fn answers() -> Vec<(ToolFormat, &'static str, &'static str, Vec<ToolCall>)> {
         ),
         // Cut off by the length, but whole.
         (Hermes, "<tool_call>\n{\"name\": \"sub\", \"arguments\": {}}", "", vec![sub()]),
-        (Hermes, "<tool_call>\n{\"name\": \"sub\", \"argu", "<tool_call>\n{\"name\": \"sub\", \"argu", vec![]),
+        (
+            Hermes,
+            "<tool_call>\n{\"name\": \"sub\", \"argu",
+            "<tool_call>\n{\"name\": \"sub\", \"argu",
+            vec![],
+        ),
         (
             Mistral,
             "[TOOL_CALLS] [{\"name\": \"add\", \"arguments\": {\"a\": 1}}, {\"name\": \"sub\", \"arguments\": {}}]",

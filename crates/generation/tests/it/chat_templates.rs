@@ -1,22 +1,14 @@
 //! What transformers' `apply_chat_template` renders, byte for byte; and templates that are broken or hostile.
 
-use generation::{Chat, ChatTemplate, TemplateError, Tool, Tools};
+use generation::{Chat, ChatTemplate, TemplateError};
 use serde_json::{Value, json};
 
 /// One case of `tests/fixtures/chat_templates.json`.
 pub(crate) fn chat(case: &Value, now: &str) -> Chat {
     let given: Value = serde_json::from_str(case["chat"].as_str().unwrap()).unwrap();
     let flag = |name: &str| given.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let tools = given.get("tools").and_then(Value::as_array).map(|tools| {
-        let tool = |tool: &Value| Tool {
-            name: tool["function"]["name"].as_str().unwrap().to_owned(),
-            description: tool["function"]["description"].as_str().map(str::to_owned),
-            parameters: tool["function"]["parameters"].clone(),
-        };
-        Tools::new(tools.iter().map(tool).collect()).unwrap()
-    });
     let mut chat = Chat::new(given["messages"].as_array().unwrap().clone());
-    chat.tools = tools;
+    chat.tools = given.get("tools").cloned();
     chat.add_generation_prompt = flag("add_generation_prompt");
     chat.continue_final_message = flag("continue_final_message");
     chat.now = Some(now.parse().unwrap());
@@ -51,7 +43,10 @@ pub(crate) fn differences(fixture: &Value) -> Vec<String> {
                 }
             }
             (rendered, expected) => {
-                wrong.push(format!("{name}:\n  got      {rendered:?}\n  expected {expected:?} {}", case["error"]));
+                wrong.push(format!(
+                    "{name}:\n  got      {rendered:?}\n  expected {expected:?} {}",
+                    case["error"]
+                ));
             }
         }
     }
@@ -73,13 +68,16 @@ fn a_template_that_loops_is_stopped() {
         "{% set ns = namespace(text='xxxxxxxx') %}{% for i in range(60) %}{% set ns.text = ns.text ~ ns.text %}{% endfor %}",
         "{{ 'x' * 99999999 * 10 }}",
         "{{ messages | tojson * 90000000 }}",
-        "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}{{ ns.l | tojson }}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(20) %}{% set ns.l = ns.l + ns.l %}{% endfor %}\
+         {{ [ns.l, ns.l, ns.l] | tojson }}",
     ];
     for source in sources {
         let template = ChatTemplate::new(source).unwrap();
         let error = template.render(&Chat::new(vec![json!({"role": "user", "content": "x"})])).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("chat template") && !message.contains('\n'), "{source}: {message}");
+        let expected = ["it loops", "recursion limit", "is too large"];
+        assert!(expected.iter().any(|reason| message.contains(reason)), "{source}: {message}");
     }
 }
 
@@ -108,12 +106,12 @@ fn what_is_wrong_is_told_in_one_line() {
 
 #[test]
 fn one_of_several_templates_is_taken() {
-    let named = json!([{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "<tool_call>"}]);
+    let named =
+        json!([{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "<tool_call>"}]);
     let template = ChatTemplate::of_config(&named).unwrap().unwrap();
     let mut chat = Chat::new(vec![json!({"role": "user", "content": "x"})]);
     assert_eq!(template.render(&chat).unwrap(), "plain");
-    let tool = Tool { name: "t".to_owned(), description: None, parameters: json!({}) };
-    chat.tools = Some(Tools::new(vec![tool]).unwrap());
+    chat.tools = Some(json!([{"type": "function", "function": {"name": "t"}}]));
     assert_eq!(template.render(&chat).unwrap(), "<tool_call>");
     assert!(template.tool_format().is_some());
     assert!(ChatTemplate::of_config(&Value::Null).unwrap().is_none());

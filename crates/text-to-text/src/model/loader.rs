@@ -1,12 +1,13 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use generation::{
-    Chat, ChatTemplate, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat, Tools, Vocabulary,
+    Chat, ChatTemplate, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat, ToolUse, Tools,
+    Vocabulary,
 };
 use model_source::{SharedWeights, Special};
 use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
 
-use super::request::{ChatInput, Input};
+use super::request::{Asked, ChatInput, Input};
 use super::{CachedDecoder, Occupancies, TextModel, TextRequest, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
 use crate::checkpoint::Checkpoint;
@@ -18,28 +19,28 @@ pub(crate) struct TextLoader {
     checkpoint: Checkpoint,
     vocabulary: Arc<dyn Vocabulary>,
     weights: SharedWeights<nn::Decoder>,
-    /// Made by the first request that needs one: it takes a moment.
-    grammars: OnceLock<Grammars>,
+    grammars: Grammars,
     occupancies: Occupancies,
 }
 
 /// What a conversation comes to.
 struct Conversed {
     prompt: Vec<u32>,
-    tools: Option<(ToolFormat, Tools)>,
+    tools: Option<ToolUse>,
     grammar: Option<Grammar>,
 }
 
 impl TextLoader {
     pub(crate) fn new(name: ModelId, checkpoint: Checkpoint) -> Self {
         let tokenizer = Arc::clone(checkpoint.tokenizer());
-        let vocabulary = Arc::new(TokenVocabulary::new(tokenizer, checkpoint.ends().to_vec()));
+        let vocabulary: Arc<dyn Vocabulary> =
+            Arc::new(TokenVocabulary::new(tokenizer, checkpoint.ends().to_vec()));
         Self {
             name,
             checkpoint,
+            grammars: Grammars::new(Arc::clone(&vocabulary)),
             vocabulary,
             weights: SharedWeights::new(),
-            grammars: OnceLock::new(),
             occupancies: Occupancies::default(),
         }
     }
@@ -52,19 +53,11 @@ impl TextLoader {
         self.checkpoint.tokenizer().encode(text, special).map_err(|error| ModelError::invalid(error.to_string()))
     }
 
-    fn grammars(&self) -> Result<&Grammars, ModelError> {
-        if let Some(grammars) = self.grammars.get() {
-            return Ok(grammars);
-        }
-        let grammars = Grammars::new(Arc::clone(&self.vocabulary))?;
-        Ok(self.grammars.get_or_init(|| grammars))
-    }
-
     fn format_grammar(&self, format: &ResponseFormat) -> Result<Option<Grammar>, ModelError> {
         match format {
             ResponseFormat::Text => Ok(None),
-            ResponseFormat::JsonObject => self.grammars()?.json_object().map(Some),
-            ResponseFormat::JsonSchema(schema) => self.grammars()?.json_schema(schema).map(Some),
+            ResponseFormat::JsonObject => self.grammars.json_object().map(Some),
+            ResponseFormat::JsonSchema(schema) => self.grammars.json_schema(schema).map(Some),
         }
     }
 
@@ -79,37 +72,38 @@ impl TextLoader {
         }
     }
 
-    fn converse(&self, chat: &ChatInput, format: &ResponseFormat) -> Result<Conversed, ModelError> {
+    fn converse(&self, chat: &ChatInput, asked: &Asked) -> Result<Conversed, ModelError> {
         let template = self.template()?;
         let tools = self.tools(chat, template)?;
-        let must_call = matches!(chat.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
-        if *format != ResponseFormat::Text && tools.is_some() {
+        if asked.format != ResponseFormat::Text && tools.is_some() {
             let message = "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
             return Err(ModelError::invalid(message));
         }
-        let grammar = match &tools {
-            Some((calls, tools)) if must_call => {
-                let of_those = match &chat.tool_choice {
-                    ToolChoice::Named(name) => tools.only(name)?,
-                    _ => tools.clone(),
-                };
-                Some(self.grammars()?.tool_calls(*calls, &of_those, chat.parallel_tool_calls)?)
-            }
-            _ => self.format_grammar(format)?,
-        };
-        let calls = template.tool_format();
         let mut variables = self.checkpoint.conversation().variables.clone();
         variables.extend(chat.variables.clone());
+        let format = template.tool_format();
         let rendered = template.render(&Chat {
-            messages: chat.messages.iter().map(|message| message.for_template(calls)).collect(),
-            tools: tools.as_ref().map(|(_, tools)| tools.clone()),
+            messages: chat.messages.iter().map(|message| message.for_template(format)).collect(),
+            tools: tools.as_ref().map(|(_, tools)| tools.to_json()),
             add_generation_prompt: !chat.continue_final_message,
             continue_final_message: chat.continue_final_message,
             variables,
             now: None,
         })?;
         // The template has put every special token where it belongs.
-        Ok(Conversed { prompt: self.encode(&rendered, Special::Parse)?, tools, grammar })
+        let prompt = self.encode(&rendered, Special::Parse)?;
+        let Some((format, tools)) = tools else {
+            return Ok(Conversed { prompt, tools: None, grammar: self.format_grammar(&asked.format)? });
+        };
+        let (call, grammar) = match &chat.tool_choice {
+            ToolChoice::Required => (None, Some(tools.clone())),
+            ToolChoice::Named(name) => (None, Some(tools.only(name)?)),
+            // Without an end, a call's grammar would have none either.
+            _ if asked.ignore_eos => (None, None),
+            _ => (Some(Arc::new(self.grammars.begun_call(format, &tools)?)), None),
+        };
+        let grammar = grammar.map(|tools| self.grammars.tool_calls(format, &tools, chat.parallel_tool_calls));
+        Ok(Conversed { prompt, tools: Some(ToolUse { format, tools, call }), grammar: grammar.transpose()? })
     }
 
     /// The tools that the model is shown, and how it calls them.
@@ -162,7 +156,7 @@ impl Loader for TextLoader {
     fn prepare(&self, request: &TextRequest) -> Result<Prepared<GenerationJob>, ModelError> {
         let asked = &request.asked;
         let Conversed { prompt, tools, grammar } = match &asked.input {
-            Input::Chat(chat) => self.converse(chat, &asked.format)?,
+            Input::Chat(chat) => self.converse(chat, asked)?,
             Input::Completion { prompt, add_special } => Conversed {
                 prompt: match prompt {
                     Prompt::Tokens(ids) => ids.to_vec(),
