@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn a_path_is_a_weights_file_by_its_extension_and_never_a_scheme() {
-        for (path, is_file) in [("hf:a/b", false), ("a/b.GGUF", true), ("b.safetensors", true), ("a.b", false)] {
+        for (path, is_file) in
+            [("hf:a/b", false), ("a/b.GGUF", true), ("b.safetensors", true), ("a.b", false)]
+        {
             let source = Path::new(path).into_source().unwrap();
             assert_eq!(matches!(source, Source::File(_)), is_file, "{path}");
             assert!(is_file || matches!(source, Source::Folder(_)), "{path}");

@@ -85,7 +85,9 @@ impl Message {
         let calls = fields.get_mut("tool_calls").and_then(Value::as_array_mut);
         for call in calls.into_iter().flatten() {
             let function = if call.get("function").is_some() { call.get_mut("function") } else { Some(call) };
-            let Some(arguments) = function.and_then(|function| function.get_mut("arguments")) else { continue };
+            let Some(arguments) = function.and_then(|function| function.get_mut("arguments")) else {
+                continue;
+            };
             match arguments {
                 Value::String(text) if format != Some(ToolFormat::DeepSeek) => {
                     // What is no object stays the text it is.
@@ -115,7 +117,8 @@ mod tests {
         let read = message.for_template(Some(ToolFormat::Hermes));
         assert_eq!(arguments(&read).to_string(), r#"{"b":1,"a":[2]}"#);
         assert_eq!(arguments(&message.for_template(Some(ToolFormat::DeepSeek))), r#"{"b": 1, "a": [2]}"#);
-        let object = Message::assistant("").with("tool_calls", json!([{"function": {"arguments": {"b": 1}}}]));
+        let object =
+            Message::assistant("").with("tool_calls", json!([{"function": {"arguments": {"b": 1}}}]));
         assert_eq!(arguments(&object.for_template(Some(ToolFormat::DeepSeek))), r#"{"b":1}"#);
         let odd = Message::assistant("").with("tool_calls", json!([{"arguments": "no json"}, 5]));
         assert_eq!(odd.for_template(None), Value::from(odd));

@@ -65,7 +65,9 @@ fn of_gguf(file: &Gguf) -> Result<Option<Value>, Error> {
     };
     let mut templates = vec![json!({"name": "default", "template": default})];
     for (key, value) in file.metadata() {
-        if let (Some(name), gguf_file::Value::String(text)) = (key.strip_prefix("tokenizer.chat_template."), value) {
+        if let (Some(name), gguf_file::Value::String(text)) =
+            (key.strip_prefix("tokenizer.chat_template."), value)
+        {
             templates.push(json!({"name": name, "template": text}));
         }
     }

@@ -85,7 +85,11 @@ impl Fields<'_> {
 
     fn refuse_others(&self) -> Result<(), Error> {
         let refuse = |name: &str, value: &Value| {
-            Error::unsupported(self.label, format!("{name} = {value}"), "remove it, or set it for other programs only")
+            Error::unsupported(
+                self.label,
+                format!("{name} = {value}"),
+                "remove it, or set it for other programs only",
+            )
         };
         for (name, neutral) in OTHERS {
             if let Some(value) = self.get(name)

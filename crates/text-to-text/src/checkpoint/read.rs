@@ -5,10 +5,10 @@ use model_source::{DeviceChoice, Dtype, LanguageTokenizer, ModelFiles};
 use nn::{Activations, Decoder, DecoderConfig, Precision};
 use pool_core::{Bytes, Footprint, ModelId};
 
+use super::cache;
 use super::chat_template::{self, Conversation};
 use super::generation_config;
 use super::stored::Stored;
-use super::cache;
 use crate::error::Error;
 use crate::info::{Defaults, ModelInfo};
 
@@ -71,7 +71,8 @@ impl Checkpoint {
         let too_small = || {
             let least = cache::least(&config);
             let blocks = cache::BLOCK_TOKENS;
-            let reason = format!("kv_cache is {size}; the smallest is {least}, for {blocks} tokens; give it more");
+            let reason =
+                format!("kv_cache is {size}; the smallest is {least}, for {blocks} tokens; give it more");
             Error::checkpoint(files.place(), reason)
         };
         let shape = cache::shape(&config, chunk, size).ok_or_else(too_small)?;
@@ -185,7 +186,8 @@ fn context(files: &ModelFiles, config: &DecoderConfig, asked: Option<usize>) -> 
         None => Ok(config.context),
         Some(context) if (1..=config.context).contains(&context) => Ok(context),
         Some(context) => {
-            let reason = format!("context is {context}; the model was made for 1 to {} tokens", config.context);
+            let reason =
+                format!("context is {context}; the model was made for 1 to {} tokens", config.context);
             Err(Error::checkpoint(files.place(), reason))
         }
     }
@@ -193,7 +195,10 @@ fn context(files: &ModelFiles, config: &DecoderConfig, asked: Option<usize>) -> 
 
 fn sequences(files: &ModelFiles, asked: usize) -> Result<usize, Error> {
     match asked {
-        0 => Err(Error::checkpoint(files.place(), "sequences is 0, so nothing would ever be computed; set 1 or more")),
+        0 => Err(Error::checkpoint(
+            files.place(),
+            "sequences is 0, so nothing would ever be computed; set 1 or more",
+        )),
         asked => Ok(asked),
     }
 }

@@ -30,9 +30,9 @@ impl Stored {
     fn place(&self) -> String {
         match self {
             Self::Gguf(file) => file.label().to_owned(),
-            Self::Folder(files) => {
-                files.get("config.json").map_or_else(|| files.place().to_owned(), |file| file.label().to_owned())
-            }
+            Self::Folder(files) => files
+                .get("config.json")
+                .map_or_else(|| files.place().to_owned(), |file| file.label().to_owned()),
         }
     }
 

@@ -30,7 +30,10 @@ impl Inputs {
     fn of(index: usize, chunk: &Chunk<'_>) -> Result<Self, DecodeError> {
         let tokens: Option<Vec<u32>> = chunk.items.iter().map(|item| item.token()).collect();
         let Some(tokens) = tokens else {
-            return Err(DecodeError::chunk(index, "the prompt holds a picture, and this model reads text only"));
+            return Err(DecodeError::chunk(
+                index,
+                "the prompt holds a picture, and this model reads text only",
+            ));
         };
         let table = |table: &&[BlockId]| table.iter().map(|block| block.0).collect();
         Ok(Self { tokens, tables: chunk.tables.iter().map(table).collect() })

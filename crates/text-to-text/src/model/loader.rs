@@ -50,7 +50,10 @@ impl TextLoader {
     }
 
     fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, ModelError> {
-        self.checkpoint.tokenizer().encode(text, special).map_err(|error| ModelError::invalid(error.to_string()))
+        self.checkpoint
+            .tokenizer()
+            .encode(text, special)
+            .map_err(|error| ModelError::invalid(error.to_string()))
     }
 
     fn format_grammar(&self, format: &ResponseFormat) -> Result<Option<Grammar>, ModelError> {
@@ -76,7 +79,8 @@ impl TextLoader {
         let template = self.template()?;
         let tools = self.tools(chat, template)?;
         if asked.format != ResponseFormat::Text && tools.is_some() {
-            let message = "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
+            let message =
+                "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
             return Err(ModelError::invalid(message));
         }
         let mut variables = self.checkpoint.conversation().variables.clone();

@@ -10,8 +10,8 @@ mod vocabulary;
 pub(crate) use decoder::CachedDecoder;
 pub(crate) use loader::TextLoader;
 pub(crate) use occupancies::Occupancies;
-pub(crate) use request::{ChatInput, Input};
 pub use request::TextRequest;
+pub(crate) use request::{ChatInput, Input};
 pub(crate) use vocabulary::TokenVocabulary;
 
 /// A language model as the engine sees it.

@@ -78,7 +78,8 @@ impl Input {
         match self {
             Self::Completion { prompt, .. } => prompt.bytes(),
             Self::Chat(chat) => {
-                let messages = chat.messages.iter().map(|message| fields_bytes(message.fields())).sum::<usize>();
+                let messages =
+                    chat.messages.iter().map(|message| fields_bytes(message.fields())).sum::<usize>();
                 let tools = chat.tools.iter().map(|tool| {
                     let description = tool.description.as_ref().map_or(0, String::len);
                     tool.name.len() + description + value_bytes(&tool.parameters)

@@ -80,8 +80,14 @@ async fn conversations_that_cannot_be_held_are_refused() {
         tiny
     };
     for (template, expected) in [
-        ("{{ raise_exception('roles must alternate') }}", "the model's chat template refuses these messages: roles must alternate"),
-        ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "the model's chat template was stopped after"),
+        (
+            "{{ raise_exception('roles must alternate') }}",
+            "the model's chat template refuses these messages: roles must alternate",
+        ),
+        (
+            "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+            "the model's chat template was stopped after",
+        ),
         ("a\n{{ messages.nothing.there }}", "the model's chat template failed in line 2: "),
         ("{% if %}", "the model's chat template has an error in line 1: "),
     ] {

@@ -17,7 +17,10 @@ async fn how_it_is_to_be_loaded_must_fit() {
     let place = tiny.folder.path().display().to_string();
     for (load, expected) in [
         (tiny.load().dtype(Dtype::F16), "dtype f16 is not supported; use auto or f32"),
-        (tiny.load().device(DeviceChoice::Cuda(1)), "device cuda:1 is not supported; language models run on cpu so far"),
+        (
+            tiny.load().device(DeviceChoice::Cuda(1)),
+            "device cuda:1 is not supported; language models run on cpu so far",
+        ),
         (tiny.load().context(193), "context is 193; the model was made for 1 to 192 tokens"),
         (tiny.load().context(0), "context is 0; the model was made for 1 to 192 tokens"),
         (tiny.load().sequences(0), "sequences is 0, so nothing would ever be computed; set 1 or more"),
@@ -31,7 +34,10 @@ async fn how_it_is_to_be_loaded_must_fit() {
     let pool = tiny.load().kv_cache(Bytes(2 * 3 * 2 * 6 * 4 * 16)).await.unwrap();
     assert_eq!((pool.info().cache_tokens, pool.info().context), (16, 192));
     let error = pool.complete("a".repeat(40)).await.unwrap_err().to_string();
-    assert!(error.starts_with("the prompt has 40 tokens; the memory of the model's cache takes 16"), "{error}");
+    assert!(
+        error.starts_with("the prompt has 40 tokens; the memory of the model's cache takes 16"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +50,10 @@ async fn a_checkpoint_that_is_not_understood_is_refused_by_name() {
         tiny.load()
     };
     let error = refused(with("model_type", json!("mamba"))).await;
-    assert!(error.contains("config.json: ") && error.contains("mamba") && error.contains("is not supported; "), "{error}");
+    assert!(
+        error.contains("config.json: ") && error.contains("mamba") && error.contains("is not supported; "),
+        "{error}"
+    );
     let error = refused(with("hidden_act", json!("relu"))).await;
     assert!(error.contains("hidden_act") && error.contains("relu"), "{error}");
     let error = refused(with("vocab_size", json!(68))).await;

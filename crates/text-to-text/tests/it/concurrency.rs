@@ -20,7 +20,8 @@ async fn pool(name: &str, blocks: u64) -> TextToText {
     let tiny = Tiny::new(name);
     let config = &tiny.fixture["config"];
     let number = |field: &str| config[field].as_u64().unwrap();
-    let head = config["head_dim"].as_u64().unwrap_or_else(|| number("hidden_size") / number("num_attention_heads"));
+    let head =
+        config["head_dim"].as_u64().unwrap_or_else(|| number("hidden_size") / number("num_attention_heads"));
     let token = 2 * 4 * number("num_key_value_heads") * head * number("num_hidden_layers");
     let load = tiny.load().kv_cache(Bytes(blocks * 16 * token)).deterministic(true);
     // The folder is not needed any more once the weights are there.
@@ -61,7 +62,11 @@ async fn what_is_written_does_not_depend_on_what_is_written_beside_it() {
         });
         let beside: Vec<_> = join_all(calls).await.into_iter().map(|one| ids(&one.unwrap())).collect();
         assert_eq!(alone, beside, "{name}");
-        assert!(pool.occupancy()[0].preemptions() > 0, "{name}: nothing had to give way: {:?}", pool.occupancy());
+        assert!(
+            pool.occupancy()[0].preemptions() > 0,
+            "{name}: nothing had to give way: {:?}",
+            pool.occupancy()
+        );
         all_blocks_are_back(&pool).await;
     }
 }
@@ -128,5 +133,9 @@ async fn several_answers_differ_and_come_again_with_their_seed() {
     assert_ne!(first.choices[1].text, first.choices[2].text);
     let unseeded = || pool.complete("Hello:").temperature(1.0).max_tokens(12).into_future();
     let both = join_all([unseeded(), unseeded()]).await;
-    assert_ne!(both[0].as_ref().unwrap().choices, both[1].as_ref().unwrap().choices, "joined, or of one seed");
+    assert_ne!(
+        both[0].as_ref().unwrap().choices,
+        both[1].as_ref().unwrap().choices,
+        "joined, or of one seed"
+    );
 }

@@ -17,8 +17,7 @@ pub(crate) struct Tiny {
 pub(crate) const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!";
 
 /// A small conversation's template.
-pub(crate) const TEMPLATE: &str =
-    "{% for message in messages %}{{ message.role }}:{{ message.content }};{% endfor %}\
+pub(crate) const TEMPLATE: &str = "{% for message in messages %}{{ message.role }}:{{ message.content }};{% endfor %}\
      {% if add_generation_prompt %}assistant:{% endif %}";
 
 impl Tiny {

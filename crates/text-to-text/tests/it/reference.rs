@@ -21,7 +21,18 @@ async fn writes_as_the_reference(name: &str, spelling: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_architecture_writes_what_transformers_writes() {
-    let names = ["gemma2", "gemma3", "llama-bias", "llama2", "llama3", "mistral", "phi3", "qwen2-window", "qwen3", "smollm2"];
+    let names = [
+        "gemma2",
+        "gemma3",
+        "llama-bias",
+        "llama2",
+        "llama3",
+        "mistral",
+        "phi3",
+        "qwen2-window",
+        "qwen3",
+        "smollm2",
+    ];
     for name in names {
         writes_as_the_reference(name, "config").await;
         writes_as_the_reference(name, "config_4").await;

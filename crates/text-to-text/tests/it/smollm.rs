@@ -33,7 +33,10 @@ async fn the_capital_of_france_is_paris_at_either_precision() {
         finish = finish.or(delta.finish);
     }
     let whole = stream.finish().await.unwrap();
-    assert_eq!((whole.text(), &whole.choices[0].tokens, Some(whole.choices[0].finish)), (&*text, &tokens, finish));
+    assert_eq!(
+        (whole.text(), &whole.choices[0].tokens, Some(whole.choices[0].finish)),
+        (&*text, &tokens, finish)
+    );
     assert!(text.contains("Paris"), "{text}");
     for token in &tokens {
         let logprobs = token.logprobs.as_ref().unwrap();
@@ -52,7 +55,8 @@ async fn eight_chats_at_once_are_what_each_is_alone() {
     let Some(load) = smollm() else { return };
     let pool = load.deterministic(true).await.unwrap();
     let topics = ["rain", "bread", "Rome", "bees", "ships", "the moon", "glass", "chess"];
-    let system = "You are a helpful assistant who answers in one short and friendly sentence, without any list.";
+    let system =
+        "You are a helpful assistant who answers in one short and friendly sentence, without any list.";
     let ask = |number: usize| {
         let messages = [Message::system(system), Message::user(format!("Tell me about {}.", topics[number]))];
         pool.chat(messages).temperature(0.8).seed(number as u64).max_tokens(12)
@@ -100,7 +104,8 @@ async fn an_answer_follows_its_schema_and_bad_schemas_are_refused() {
         "additionalProperties": false,
     });
     let ask = |schema: Value| {
-        let message = Message::user("Give me the capital of France as JSON with city, country and population.");
+        let message =
+            Message::user("Give me the capital of France as JSON with city, country and population.");
         pool.chat([message]).max_tokens(80).response_format(ResponseFormat::schema(schema))
     };
     let answer = ask(schema.clone()).await.unwrap();
@@ -120,7 +125,8 @@ async fn an_answer_follows_its_schema_and_bad_schemas_are_refused() {
         let error = ask(bad).await.unwrap_err().to_string();
         assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
     }
-    let object = pool.chat(france()).max_tokens(24).response_format(ResponseFormat::JsonObject).await.unwrap();
+    let object =
+        pool.chat(france()).max_tokens(24).response_format(ResponseFormat::JsonObject).await.unwrap();
     assert!(object.text().trim_start().starts_with('{'), "{}", object.text());
 }
 
