@@ -123,6 +123,12 @@ impl Load {
         self
     }
 
+    /// Sets the chat template, in Jinja, in place of the model's own.
+    pub fn chat_template(mut self, template: impl Into<String>) -> Self {
+        self.settings.chat_template = Some(template.into());
+        self
+    }
+
     /// Sets where the hub and its cache are. Default: as the environment says.
     pub fn hub(mut self, hub: HubOptions) -> Self {
         self.hub = Some(hub);

@@ -22,16 +22,18 @@ pub(crate) struct Conversation {
     pub(crate) variables: Map<String, Value>,
 }
 
-/// Finds the template: `chat_template.jinja`, `chat_template.json`, `tokenizer_config.json`, as transformers looks for it;
+/// Finds the template: the one given; `chat_template.jinja`, `chat_template.json`, `tokenizer_config.json`, as transformers looks for it;
 /// in a GGUF file, its metadata, and only then those beside it.
 pub(super) fn read(
     files: &ModelFiles,
     stored: &Stored,
     tokenizer: &LanguageTokenizer,
+    given: Option<String>,
 ) -> Result<Conversation, Error> {
-    let inside = match stored {
-        Stored::Gguf(file) => of_gguf(file)?,
-        Stored::Folder(_) => None,
+    let inside = match (given, stored) {
+        (Some(template), _) => Some(template.into()),
+        (None, Stored::Gguf(file)) => of_gguf(file)?,
+        (None, Stored::Folder(_)) => None,
     };
     let found = match inside {
         Some(value) => Some(value),

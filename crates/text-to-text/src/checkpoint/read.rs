@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::info::{Defaults, ModelInfo};
 
 /// How a model is to be loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dtype: Dtype,
     pub(crate) device: DeviceChoice,
@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) context: Option<usize>,
     pub(crate) sequences: usize,
     pub(crate) deterministic: bool,
+    pub(crate) chat_template: Option<String>,
 }
 
 impl Default for Settings {
@@ -32,6 +33,7 @@ impl Default for Settings {
             context: None,
             sequences: GenerationConfig::default().max_sequences,
             deterministic: false,
+            chat_template: None,
         }
     }
 }
@@ -57,7 +59,7 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Reads everything but the weights' data.
     pub(crate) fn read(files: ModelFiles, settings: Settings) -> Result<Self, Error> {
-        let precision = precision(&files, settings)?;
+        let precision = precision(&files, &settings)?;
         let stored = Stored::open(&files)?;
         let mut config = stored.config()?;
         config.context = context(&files, &config, settings.context)?;
@@ -79,7 +81,7 @@ impl Checkpoint {
         let limits = Limits::new(config.vocab_size, config.context, &shape, &generation)
             .map_err(|error| Error::checkpoint(files.place(), format!("kv_cache is {size}: {error}")))?;
         let tokenizer = stored.tokenizer()?;
-        let conversation = chat_template::read(&files, &stored, &tokenizer)?;
+        let conversation = chat_template::read(&files, &stored, &tokenizer, settings.chat_template)?;
         let drawing = generation_config::read(&files)?;
         let mut ends = tokenizer.special_tokens().ends.clone();
         ends.extend(drawing.ends);
@@ -168,7 +170,7 @@ impl Checkpoint {
 }
 
 /// Refuses a device or number type that there is no way to compute on or in.
-fn precision(files: &ModelFiles, settings: Settings) -> Result<Precision, Error> {
+fn precision(files: &ModelFiles, settings: &Settings) -> Result<Precision, Error> {
     if !matches!(settings.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
         let what = format!("device {}", settings.device);
         return Err(Error::unsupported(files.place(), what, "language models run on cpu so far"));

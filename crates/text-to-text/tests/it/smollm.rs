@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use generation::FinishReason;
 use serde_json::{Value, json};
-use text_to_text::{Dtype, Message, ResponseFormat};
+use text_to_text::{Dtype, Message, ResponseFormat, Tool, ToolChoice};
 
 use crate::models::smollm;
 
@@ -15,9 +15,9 @@ fn france() -> [Message; 1] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_capital_of_france_is_paris_at_either_precision() {
+async fn the_capital_of_france_is_paris() {
     let Some(load) = smollm() else { return };
-    let pool = load.await.unwrap();
+    let pool = load.dtype(Dtype::F32).await.unwrap();
     let info = pool.info();
     assert_eq!((info.architecture.as_str(), info.vocabulary, info.context), ("llama", 49152, 8192));
     assert!(info.chats);
@@ -45,9 +45,10 @@ async fn the_capital_of_france_is_paris_at_either_precision() {
         assert_eq!(logprobs.top[0], (token.token, logprobs.own));
     }
 
-    let exact = smollm().unwrap().dtype(Dtype::F32).await.unwrap();
-    let answer = exact.chat(france()).max_tokens(16).await.unwrap();
-    assert!(answer.text().contains("Paris"), "{}", answer.text());
+    // Rounded activations are another matter: with them, the answer above begins at a near-tie.
+    let rounded = smollm().unwrap().await.unwrap();
+    let text = rounded.complete("The capital of France is").max_tokens(3).await.unwrap();
+    assert!(text.text().starts_with(" Paris"), "{}", text.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +67,7 @@ async fn eight_chats_at_once_are_what_each_is_alone() {
         let (together, alone) = (together.unwrap(), ask(number).await.unwrap());
         assert_eq!(together.choices, alone.choices, "{}", topics[number]);
         // By now the beginning that all share has been computed.
-        assert!(alone.usage.cached >= 16, "{:?}", alone.usage);
+        assert!(alone.usage.cached >= 64, "{:?}", alone.usage);
     }
 }
 
@@ -153,4 +154,59 @@ async fn a_dropped_call_and_a_passed_deadline_free_their_blocks() {
     // Whoever left is let go of with the next step.
     let _ = pool.complete("Once").max_tokens(1).await.unwrap();
     assert_eq!((pool.occupancy()[0].blocks_used(), pool.occupancy()[0].running()), (0, 0));
+}
+
+/// As Qwen 2.5 is given tools, in short.
+const HERMES: &str = "\
+    {%- for message in messages %}\
+    {{- '<|im_start|>' + message.role + '\\n' + message.content }}\
+    {%- if loop.first and tools %}{{- '\\nTools: ' + tools | tojson + '\\nCall one as <tool_call>{...}</tool_call>' }}{% endif %}\
+    {%- for call in message.tool_calls %}{{- '<tool_call>' + call.function | tojson + '</tool_call>' }}{% endfor %}\
+    {{- '<|im_end|>\\n' }}\
+    {%- endfor %}\
+    {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_is_called_and_its_result_read() {
+    let Some(load) = smollm() else { return };
+    let pool = load.chat_template(HERMES).await.unwrap();
+    let tool = |name: &str| Tool {
+        name: name.to_owned(),
+        description: Some("Looks something up.".to_owned()),
+        parameters: json!({
+            "type": "object",
+            "properties": {"unit": {"enum": ["celsius", "kelvin"]}},
+            "required": ["unit"],
+            "additionalProperties": false,
+        }),
+    };
+    let question = Message::user("How warm is it?");
+    let ask = |choice| {
+        let tools = [tool("weather"), tool("clock")];
+        pool.chat([question.clone()]).tools(tools).tool_choice(choice).max_tokens(60)
+    };
+    let named = ToolChoice::Named("weather".to_owned());
+    let mut stream = ask(named).parallel_tool_calls(false).stream().await.unwrap();
+    let (mut text, mut calls) = (String::new(), Vec::new());
+    while let Some(delta) = stream.next().await {
+        let delta = delta.unwrap();
+        text.push_str(&delta.text);
+        calls.extend(delta.tool_calls);
+    }
+    let answer = stream.finish().await.unwrap();
+    assert_eq!((answer.choices[0].finish, answer.text(), &*text), (FinishReason::ToolCalls, "", ""));
+    assert_eq!(answer.choices[0].tool_calls, calls);
+    assert_eq!((calls.len(), calls[0].name.as_str()), (1, "weather"));
+    let arguments: Value = serde_json::from_str(&calls[0].arguments).unwrap();
+    assert!(["celsius", "kelvin"].contains(&arguments["unit"].as_str().unwrap()), "{arguments}");
+
+    let turns = [question.clone(), Message::tool_calls(&calls), Message::tool("call_0", "21 degrees")];
+    let told = pool.chat(turns).tools([tool("weather")]).max_tokens(8).await.unwrap();
+    assert!(told.usage.prompt > answer.usage.prompt, "{:?}", told.usage);
+
+    let error = ask(ToolChoice::Named("map".to_owned())).await.unwrap_err().to_string();
+    assert_eq!(error, "tool_choice names \"map\", which is none of the tools");
+    let error =
+        ask(ToolChoice::Auto).response_format(ResponseFormat::JsonObject).await.unwrap_err().to_string();
+    assert!(error.starts_with("tools and a response_format exclude each other; "), "{error}");
 }
