@@ -77,6 +77,13 @@ pub struct Generation {
     pub usage: Usage,
 }
 
+impl Generation {
+    /// The text of its first answer, which is the only one unless more were asked for.
+    pub fn text(&self) -> &str {
+        self.choices.first().map_or("", |choice| &choice.text)
+    }
+}
+
 /// Tokens that a job took.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {

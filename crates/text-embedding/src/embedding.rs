@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use model_source::IntoSource;
 use pool_core::compute::Claim;
 use pool_core::{DrainReport, Engine, Group, Ticket};
 
 use crate::call::{CallOptions, Embed, EmbedAll, EmbedStream, Input, PromptChoice};
 use crate::error::Error;
 use crate::info::ModelInfo;
-use crate::load::{IntoSource, Load, lane_error};
+use crate::load::{Load, lane_error};
 use crate::model::{EmbedRequest, EmbeddingModel};
 use crate::rerank::Rerank;
 

@@ -1,13 +1,12 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model_source::{
-    DeviceChoice, Dtype, HubOptions, ModelFile, ModelFiles, Progress, Source, SourceError, Wanted,
+    DeviceChoice, Dtype, HubOptions, IntoSource, ModelFile, ModelFiles, Progress, Source, SourceError, Wanted,
 };
 use pool_core::compute::{Claim, ComputeError};
 use pool_core::{Engine, Group, GroupConfig, Loader, ModelId, QueueLimits, Workers};
@@ -20,64 +19,6 @@ use crate::rerank::{Ranker, Reranker};
 
 /// The modality as configuration spells it.
 const MODALITY: &str = "text-embedding";
-
-/// What names a model's source: a [`Source`], its spelling, or a path.
-pub trait IntoSource {
-    /// The source, or what is wrong with its spelling.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError::InvalidSource`].
-    fn into_source(self) -> Result<Source, SourceError>;
-}
-
-impl IntoSource for Source {
-    fn into_source(self) -> Result<Source, SourceError> {
-        Ok(self)
-    }
-}
-
-impl IntoSource for &Source {
-    fn into_source(self) -> Result<Source, SourceError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoSource for &str {
-    fn into_source(self) -> Result<Source, SourceError> {
-        self.parse()
-    }
-}
-
-impl IntoSource for String {
-    fn into_source(self) -> Result<Source, SourceError> {
-        self.parse()
-    }
-}
-
-impl IntoSource for &String {
-    fn into_source(self) -> Result<Source, SourceError> {
-        self.parse()
-    }
-}
-
-impl IntoSource for PathBuf {
-    fn into_source(self) -> Result<Source, SourceError> {
-        self.as_path().into_source()
-    }
-}
-
-impl IntoSource for &Path {
-    /// A path is never read as the name of a scheme.
-    fn into_source(self) -> Result<Source, SourceError> {
-        match self.extension().and_then(|extension| extension.to_str()) {
-            Some(extension) if extension.eq_ignore_ascii_case("safetensors") => {
-                Ok(Source::File(self.to_owned()))
-            }
-            _ => Ok(Source::Folder(self.to_owned())),
-        }
-    }
-}
 
 /// A pool that [`Load`] makes: [`TextEmbedding`], [`Reranker`], or whichever of them a checkpoint is for: [`Ranker`].
 pub trait Pool: sealed::Build + Clone + Send + Sync + Sized + 'static {}

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use candle_core::DType;
+use model_source::SharedWeights;
 use pool_core::{
     Cost, Fingerprint, Fingerprinter, Footprint, LoadError, Loader, Model, ModelError, Preparation, Prepared,
     Room, Step, StepError, Tokens,
@@ -8,7 +9,6 @@ use pool_core::{
 
 use super::batch::{by_length, estimate, tokens};
 use super::pace::Pace;
-use super::shared::Shared;
 use crate::call::{Input, Truncation};
 use crate::checkpoint::{Encoder, Head, LoadedEncoder, Network};
 use crate::embedding::Embedding;
@@ -47,12 +47,12 @@ pub struct EmbeddingModel {
 #[derive(Debug)]
 pub(crate) struct EmbeddingLoader {
     encoder: Encoder,
-    shared: Shared<LoadedEncoder>,
+    shared: SharedWeights<LoadedEncoder>,
 }
 
 impl EmbeddingLoader {
     pub(crate) fn new(encoder: Encoder) -> Self {
-        Self { encoder, shared: Shared::new() }
+        Self { encoder, shared: SharedWeights::new() }
     }
 }
 

@@ -6,7 +6,6 @@ mod batch;
 mod embedding;
 mod pace;
 mod rerank;
-mod shared;
 
 pub(crate) use embedding::EmbeddingLoader;
 pub use embedding::{EmbedRequest, EmbeddingModel};

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use model_source::SharedWeights;
 use pool_core::{
     Cost, Fingerprint, Fingerprinter, Footprint, LoadError, Loader, Model, ModelError, Preparation, Prepared,
     Room, Step, StepError,
@@ -7,7 +8,6 @@ use pool_core::{
 
 use super::batch::{by_length, estimate, tokens};
 use super::pace::Pace;
-use super::shared::Shared;
 use crate::call::Truncation;
 use crate::checkpoint::{CrossEncoder, LoadedCrossEncoder};
 use crate::rerank::Scores;
@@ -38,12 +38,12 @@ pub struct RerankModel {
 #[derive(Debug)]
 pub(crate) struct RerankLoader {
     encoder: CrossEncoder,
-    shared: Shared<LoadedCrossEncoder>,
+    shared: SharedWeights<LoadedCrossEncoder>,
 }
 
 impl RerankLoader {
     pub(crate) fn new(encoder: CrossEncoder) -> Self {
-        Self { encoder, shared: Shared::new() }
+        Self { encoder, shared: SharedWeights::new() }
     }
 }
 

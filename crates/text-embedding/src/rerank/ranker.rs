@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use model_source::IntoSource;
 use pool_core::{DrainReport, Engine, ModelId};
 
 use super::{Ranking, Rerank, Reranker};
 use crate::embedding::TextEmbedding;
 use crate::error::Error;
-use crate::load::{IntoSource, Load};
+use crate::load::Load;
 
 /// Whatever can rank: a cross-encoder or an embedding model, as the checkpoint says.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use model_source::IntoSource;
 use pool_core::{DrainReport, Engine, Group};
 
 use super::{Ranking, Rerank, Score};
@@ -11,7 +12,7 @@ use crate::call::CallOptions;
 use crate::embedding::{in_order, make_requests, submit_all};
 use crate::error::Error;
 use crate::info::RerankerInfo;
-use crate::load::{IntoSource, Load};
+use crate::load::Load;
 use crate::model::{RerankModel, RerankRequest};
 
 /// A cross-encoder in an engine: reads query and document together. Cheap to clone; every clone keeps the engine alive.

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use generation::{CacheShape, GenerationConfig, Limits};
+use model_source::{DeviceChoice, Dtype, LanguageTokenizer, ModelFiles};
+use nn::{Activations, Decoder, DecoderConfig, Precision};
+use pool_core::{Bytes, Footprint, ModelId};
+
+use super::cache;
+use super::chat_template::{self, Conversation};
+use super::generation_config;
+use super::stored::Stored;
+use crate::error::Error;
+use crate::info::{Defaults, ModelInfo};
+
+/// How a model is to be loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) dtype: Dtype,
+    pub(crate) device: DeviceChoice,
+    pub(crate) kv_cache: Option<Bytes>,
+    pub(crate) context: Option<usize>,
+    pub(crate) sequences: usize,
+    pub(crate) deterministic: bool,
+    pub(crate) chat_template: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dtype: Dtype::Auto,
+            device: DeviceChoice::Auto,
+            kv_cache: None,
+            context: None,
+            sequences: GenerationConfig::default().max_sequences,
+            deterministic: false,
+            chat_template: None,
+        }
+    }
+}
+
+/// A language model's files, read and checked; its weights can be loaded any number of times.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    files: ModelFiles,
+    stored: Stored,
+    config: DecoderConfig,
+    precision: Precision,
+    shape: CacheShape,
+    generation: GenerationConfig,
+    limits: Limits,
+    tokenizer: Arc<LanguageTokenizer>,
+    /// Tokens that end an answer.
+    ends: Vec<u32>,
+    conversation: Conversation,
+    defaults: Defaults,
+    footprint: Footprint,
+}
+
+impl Checkpoint {
+    /// Reads everything but the weights' data.
+    pub(crate) fn read(files: ModelFiles, settings: Settings) -> Result<Self, Error> {
+        let precision = precision(&files, &settings)?;
+        let stored = Stored::open(&files)?;
+        let mut config = stored.config()?;
+        config.context = context(&files, &config, settings.context)?;
+        let generation = GenerationConfig {
+            max_sequences: sequences(&files, settings.sequences)?,
+            deterministic: settings.deterministic,
+            ..GenerationConfig::default()
+        };
+        let chunk = generation.max_prefill.min(config.context);
+        let size = settings.kv_cache.unwrap_or_else(|| cache::default_bytes(&config, chunk));
+        let too_small = || {
+            let least = cache::least(&config);
+            let blocks = cache::BLOCK_TOKENS;
+            let reason =
+                format!("kv_cache is {size}; the smallest is {least}, for {blocks} tokens; give it more");
+            Error::checkpoint(files.place(), reason)
+        };
+        let shape = cache::shape(&config, chunk, size).ok_or_else(too_small)?;
+        let limits = Limits::new(config.vocab_size, config.context, &shape, &generation)
+            .map_err(|error| Error::checkpoint(files.place(), format!("kv_cache is {size}: {error}")))?;
+        let tokenizer = stored.tokenizer()?;
+        let conversation = chat_template::read(&files, &stored, &tokenizer, settings.chat_template)?;
+        let drawing = generation_config::read(&files)?;
+        let mut ends = tokenizer.special_tokens().ends.clone();
+        ends.extend(drawing.ends);
+        ends.sort_unstable();
+        ends.dedup();
+        let footprint = Footprint {
+            weights: Bytes(stored.bytes(&config, precision)?),
+            working_set: cache::bytes(&config, &shape)
+                + Bytes(config.activation_bytes(
+                    generation.max_prefill + generation.max_sequences,
+                    generation.max_sequences,
+                )),
+        };
+        Ok(Self {
+            stored,
+            config,
+            precision,
+            shape,
+            generation,
+            limits,
+            tokenizer: Arc::new(tokenizer),
+            ends,
+            conversation,
+            defaults: drawing.defaults,
+            footprint,
+            files,
+        })
+    }
+
+    /// What callers are told of it.
+    pub(crate) fn info(&self, model: &ModelId) -> ModelInfo {
+        let template = self.conversation.template.as_ref().ok().and_then(Option::as_ref);
+        ModelInfo {
+            model: model.clone(),
+            source: self.files.source().clone(),
+            revision: self.files.revision().to_owned(),
+            architecture: self.config.architecture.to_string(),
+            vocabulary: self.limits.vocab_size,
+            context: self.limits.context,
+            cache_tokens: self.limits.cache.min(self.limits.context),
+            cache: cache::bytes(&self.config, &self.shape),
+            sequences: self.limits.sequences,
+            chats: template.is_some(),
+            tool_format: template.and_then(generation::ChatTemplate::tool_format),
+            defaults: self.defaults.clone(),
+        }
+    }
+
+    /// Loads the weights. Blocks.
+    pub(crate) fn load(&self) -> Result<Decoder, Error> {
+        self.stored.load(self.config.clone(), self.precision)
+    }
+
+    /// Stands for the content of the weights.
+    pub(crate) fn revision(&self) -> &str {
+        self.files.revision()
+    }
+
+    pub(crate) fn shape(&self) -> &CacheShape {
+        &self.shape
+    }
+
+    pub(crate) fn generation(&self) -> &GenerationConfig {
+        &self.generation
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Arc<LanguageTokenizer> {
+        &self.tokenizer
+    }
+
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    pub(crate) fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    pub(crate) fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+}
+
+/// Refuses a device or number type that there is no way to compute on or in.
+fn precision(files: &ModelFiles, settings: &Settings) -> Result<Precision, Error> {
+    if !matches!(settings.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
+        let what = format!("device {}", settings.device);
+        return Err(Error::unsupported(files.place(), what, "language models run on cpu so far"));
+    }
+    let activations = match settings.dtype {
+        Dtype::Auto => Activations::Quantised,
+        Dtype::F32 => Activations::F32,
+        other => return Err(Error::unsupported(files.place(), format!("dtype {other}"), "use auto or f32")),
+    };
+    Ok(Precision { activations, deterministic: settings.deterministic })
+}
+
+fn context(files: &ModelFiles, config: &DecoderConfig, asked: Option<usize>) -> Result<usize, Error> {
+    match asked {
+        None => Ok(config.context),
+        Some(context) if (1..=config.context).contains(&context) => Ok(context),
+        Some(context) => {
+            let reason =
+                format!("context is {context}; the model was made for 1 to {} tokens", config.context);
+            Err(Error::checkpoint(files.place(), reason))
+        }
+    }
+}
+
+fn sequences(files: &ModelFiles, asked: usize) -> Result<usize, Error> {
+    match asked {
+        0 => Err(Error::checkpoint(
+            files.place(),
+            "sequences is 0, so nothing would ever be computed; set 1 or more",
+        )),
+        asked => Ok(asked),
+    }
+}

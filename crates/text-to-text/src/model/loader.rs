@@ -1,0 +1,193 @@
+use std::sync::Arc;
+
+use generation::{
+    Chat, ChatTemplate, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat, ToolUse, Tools,
+    Vocabulary,
+};
+use model_source::{SharedWeights, Special};
+use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
+
+use super::request::{Asked, ChatInput, Input};
+use super::{CachedDecoder, Occupancies, TextModel, TextRequest, TokenVocabulary};
+use crate::call::{Prompt, ResponseFormat, ToolChoice};
+use crate::checkpoint::Checkpoint;
+
+/// Reads, prepares for and loads a language model.
+#[derive(Debug)]
+pub(crate) struct TextLoader {
+    name: ModelId,
+    checkpoint: Checkpoint,
+    vocabulary: Arc<dyn Vocabulary>,
+    weights: SharedWeights<nn::Decoder>,
+    grammars: Grammars,
+    occupancies: Occupancies,
+}
+
+/// What a conversation comes to.
+struct Conversed {
+    prompt: Vec<u32>,
+    tools: Option<ToolUse>,
+    grammar: Option<Grammar>,
+}
+
+impl TextLoader {
+    pub(crate) fn new(name: ModelId, checkpoint: Checkpoint) -> Self {
+        let tokenizer = Arc::clone(checkpoint.tokenizer());
+        let vocabulary: Arc<dyn Vocabulary> =
+            Arc::new(TokenVocabulary::new(tokenizer, checkpoint.ends().to_vec()));
+        Self {
+            name,
+            checkpoint,
+            grammars: Grammars::new(Arc::clone(&vocabulary)),
+            vocabulary,
+            weights: SharedWeights::new(),
+            occupancies: Occupancies::default(),
+        }
+    }
+
+    pub(crate) fn occupancies(&self) -> &Occupancies {
+        &self.occupancies
+    }
+
+    fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, ModelError> {
+        self.checkpoint
+            .tokenizer()
+            .encode(text, special)
+            .map_err(|error| ModelError::invalid(error.to_string()))
+    }
+
+    fn format_grammar(&self, format: &ResponseFormat) -> Result<Option<Grammar>, ModelError> {
+        match format {
+            ResponseFormat::Text => Ok(None),
+            ResponseFormat::JsonObject => self.grammars.json_object().map(Some),
+            ResponseFormat::JsonSchema(schema) => self.grammars.json_schema(schema).map(Some),
+        }
+    }
+
+    fn template(&self) -> Result<&ChatTemplate, ModelError> {
+        match &self.checkpoint.conversation().template {
+            Ok(Some(template)) => Ok(template),
+            Ok(None) => Err(ModelError::invalid(format!(
+                "model {} has no chat template, so it cannot hold a conversation; send a plain prompt instead",
+                self.name
+            ))),
+            Err(error) => Err(error.clone().into()),
+        }
+    }
+
+    fn converse(&self, chat: &ChatInput, asked: &Asked) -> Result<Conversed, ModelError> {
+        let template = self.template()?;
+        let tools = self.tools(chat, template)?;
+        if asked.format != ResponseFormat::Text && tools.is_some() {
+            let message =
+                "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
+            return Err(ModelError::invalid(message));
+        }
+        let mut variables = self.checkpoint.conversation().variables.clone();
+        variables.extend(chat.variables.clone());
+        let format = template.tool_format();
+        let rendered = template.render(&Chat {
+            messages: chat.messages.iter().map(|message| message.for_template(format)).collect(),
+            tools: tools.as_ref().map(|(_, tools)| tools.to_json()),
+            add_generation_prompt: !chat.continue_final_message,
+            continue_final_message: chat.continue_final_message,
+            variables,
+            now: None,
+        })?;
+        // The template has put every special token where it belongs.
+        let prompt = self.encode(&rendered, Special::Parse)?;
+        let Some((format, tools)) = tools else {
+            return Ok(Conversed { prompt, tools: None, grammar: self.format_grammar(&asked.format)? });
+        };
+        let (call, grammar) = match &chat.tool_choice {
+            ToolChoice::Required => (None, Some(tools.clone())),
+            ToolChoice::Named(name) => (None, Some(tools.only(name)?)),
+            // Without an end, a call's grammar would have none either.
+            _ if asked.ignore_eos => (None, None),
+            _ => (Some(Arc::new(self.grammars.begun_call(format, &tools)?)), None),
+        };
+        let grammar = grammar.map(|tools| self.grammars.tool_calls(format, &tools, chat.parallel_tool_calls));
+        Ok(Conversed { prompt, tools: Some(ToolUse { format, tools, call }), grammar: grammar.transpose()? })
+    }
+
+    /// The tools that the model is shown, and how it calls them.
+    fn tools(
+        &self,
+        chat: &ChatInput,
+        template: &ChatTemplate,
+    ) -> Result<Option<(ToolFormat, Tools)>, ModelError> {
+        if chat.tools.is_empty() {
+            return match &chat.tool_choice {
+                ToolChoice::Auto | ToolChoice::None => Ok(None),
+                _ => Err(ModelError::invalid("tool_choice wants a call, and there are no tools; give some")),
+            };
+        }
+        // Tools that are not shown are checked all the same.
+        let tools = Tools::new(chat.tools.clone())?;
+        if chat.tool_choice == ToolChoice::None {
+            return Ok(None);
+        }
+        match template.tool_format() {
+            Some(format) => Ok(Some((format, tools))),
+            None => Err(ModelError::invalid(format!(
+                "model {}'s chat template has no place for tools, or writes calls in a way that is not known; leave \
+                 tools out",
+                self.name
+            ))),
+        }
+    }
+}
+
+impl Loader for TextLoader {
+    type Model = TextModel;
+
+    fn footprint(&self) -> Result<Footprint, LoadError> {
+        Ok(self.checkpoint.footprint())
+    }
+
+    fn load(&self) -> Result<TextModel, LoadError> {
+        let checkpoint = &self.checkpoint;
+        let weights = self.weights.get_or_load(|| checkpoint.load()).map_err(LoadError::new)?;
+        let decoder = CachedDecoder::new(weights, checkpoint.shape().clone()).map_err(LoadError::new)?;
+        let vocabulary = Arc::clone(&self.vocabulary);
+        let config = checkpoint.generation();
+        let model = GenerationModel::new(&self.name, &checkpoint.revision(), decoder, vocabulary, config);
+        let model = model.map_err(LoadError::new)?;
+        self.occupancies.add(model.occupancy());
+        Ok(model)
+    }
+
+    fn prepare(&self, request: &TextRequest) -> Result<Prepared<GenerationJob>, ModelError> {
+        let asked = &request.asked;
+        let Conversed { prompt, tools, grammar } = match &asked.input {
+            Input::Chat(chat) => self.converse(chat, asked)?,
+            Input::Completion { prompt, add_special } => Conversed {
+                prompt: match prompt {
+                    Prompt::Tokens(ids) => ids.to_vec(),
+                    Prompt::Text(text) if *add_special => self.encode(text, Special::Add)?,
+                    Prompt::Text(text) => self.encode(text, Special::Parse)?,
+                },
+                tools: None,
+                grammar: self.format_grammar(&asked.format)?,
+            },
+        };
+        let value = GenerationJob {
+            prompt: prompt.into_iter().map(Item::Token).collect(),
+            sampling: asked.sampling.clone(),
+            choices: asked.choices,
+            max_tokens: asked.max_tokens,
+            stop: asked.stop.clone(),
+            ignore_eos: asked.ignore_eos,
+            grammar,
+            tools,
+        };
+        value.check(self.checkpoint.limits())?;
+        let cost = value.cost(request.bytes() + size_of_val(value.prompt.as_slice()));
+        Ok(Prepared { value, cost })
+    }
+
+    fn preparation(&self, _: Cost) -> Preparation {
+        // Rendering takes tens of microseconds for a short conversation, a grammar or a long text many milliseconds.
+        Preparation::Lane
+    }
+}

@@ -1,0 +1,176 @@
+use generation::{GenerationRequest, SamplingParams, StopStrings, Tool, expected_cost};
+use pool_core::{Cost, Fingerprint, Priority};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::seed;
+use crate::call::{CallOptions, Prompt, ResponseFormat, ToolChoice};
+use crate::error::Error;
+use crate::info::ModelInfo;
+use crate::message::Message;
+
+/// Requests of more bytes are not compared with others: reading them once more on a runtime thread would take too long.
+const LONGEST_COMPARED: usize = 16 << 10;
+
+/// A prompt, and how the text that follows is to be drawn.
+#[derive(Clone, Debug)]
+pub struct TextRequest {
+    pub(super) asked: Asked,
+    bytes: usize,
+    priority: Priority,
+    submitted: Instant,
+    fingerprint: Option<Fingerprint>,
+}
+
+/// All that an answer depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) input: Input,
+    pub(super) sampling: SamplingParams,
+    pub(super) choices: u32,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) stop: StopStrings,
+    pub(super) ignore_eos: bool,
+    pub(super) format: ResponseFormat,
+}
+
+/// What the text follows.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// A conversation.
+    Chat(ChatInput),
+    /// A text or token ids.
+    Completion {
+        /// Which.
+        prompt: Prompt,
+        /// Whether the model's own tokens are put around a text.
+        add_special: bool,
+    },
+}
+
+/// A conversation, and what its template is told besides.
+#[derive(Clone, Debug)]
+pub(crate) struct ChatInput {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) tool_choice: ToolChoice,
+    pub(crate) parallel_tool_calls: bool,
+    pub(crate) variables: Map<String, Value>,
+    pub(crate) continue_final_message: bool,
+}
+
+impl ChatInput {
+    pub(crate) fn new(messages: Vec<Message>) -> Self {
+        Self {
+            messages,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
+            variables: Map::new(),
+            continue_final_message: false,
+        }
+    }
+}
+
+impl Input {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Completion { prompt, .. } => prompt.bytes(),
+            Self::Chat(chat) => {
+                let messages =
+                    chat.messages.iter().map(|message| fields_bytes(message.fields())).sum::<usize>();
+                let tools = chat.tools.iter().map(|tool| {
+                    let description = tool.description.as_ref().map_or(0, String::len);
+                    tool.name.len() + description + value_bytes(&tool.parameters)
+                });
+                messages + tools.sum::<usize>() + fields_bytes(&chat.variables)
+            }
+        }
+    }
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(fields) => fields_bytes(fields),
+    }
+}
+
+fn fields_bytes(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(key, value)| key.len() + value_bytes(value)).sum()
+}
+
+impl TextRequest {
+    /// What a call asks of a model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] with the parameter that is out of range.
+    pub(crate) fn new(input: Input, options: &CallOptions, info: &ModelInfo) -> Result<Self, Error> {
+        let defaults = &info.defaults;
+        let sampling = SamplingParams {
+            temperature: options.temperature.unwrap_or(defaults.temperature),
+            top_k: options.top_k.unwrap_or(defaults.top_k),
+            top_p: options.top_p.unwrap_or(defaults.top_p),
+            min_p: options.min_p.unwrap_or(defaults.min_p),
+            repetition_penalty: options.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
+            logit_bias: options.logit_bias.clone(),
+            seed: options.seed.unwrap_or_else(seed::draw),
+            logprobs: options.logprobs,
+        };
+        sampling.check(info.vocabulary).map_err(|error| Error::refused(&error))?;
+        let asked = Asked {
+            input,
+            choices: options.choices.unwrap_or(1),
+            max_tokens: options.max_tokens.or(defaults.max_tokens),
+            stop: StopStrings::new(options.stop.iter().map(String::as_str))
+                .map_err(|error| Error::refused(&error))?,
+            ignore_eos: options.ignore_eos,
+            format: options.format.clone(),
+            sampling,
+        };
+        let bytes = asked.input.bytes();
+        // Without a seed, two calls want two answers, unless there is nothing to draw.
+        let pure = options.seed.is_some() || asked.sampling.temperature == 0.0;
+        let fingerprint = (pure && bytes <= LONGEST_COMPARED).then(|| asked.fingerprint());
+        Ok(Self { asked, bytes, priority: options.job.priority, submitted: Instant::now(), fingerprint })
+    }
+
+    /// Bytes of the prompt.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Asked {
+    /// Stands for every field: two requests are equal if they are spelled the same.
+    fn fingerprint(&self) -> Fingerprint {
+        let seed = if self.sampling.temperature == 0.0 { 0 } else { self.sampling.seed };
+        let sampling = SamplingParams { seed, ..self.sampling.clone() };
+        Fingerprint::of(&format!("{:?}", Self { sampling, ..self.clone() }))
+    }
+}
+
+impl GenerationRequest for TextRequest {
+    fn estimate(&self) -> Cost {
+        // English text has about four bytes a token.
+        expected_cost(self.bytes / 4 + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    fn submitted(&self) -> Option<Instant> {
+        Some(self.submitted)
+    }
+}

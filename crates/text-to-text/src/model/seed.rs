@@ -1,0 +1,24 @@
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many seeds this process has drawn.
+static DRAWN: AtomicU64 = AtomicU64::new(0);
+
+/// A seed that nobody can foresee, for a call that gives none. The system's randomness is behind the hasher's keys.
+pub(super) fn draw() -> u64 {
+    RandomState::new().hash_one(DRAWN.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::draw;
+
+    #[test]
+    fn seeds_differ() {
+        let seeds: HashSet<u64> = (0..1000).map(|_| draw()).collect();
+        assert_eq!(seeds.len(), 1000);
+    }
+}
