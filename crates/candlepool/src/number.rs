@@ -1,4 +1,4 @@
-//! Whole numbers as requests and configuration give them, refused in words that are not a type's name.
+//! Numbers as requests and configuration give them, refused in words that are not a type's name.
 
 use std::fmt;
 
@@ -13,6 +13,10 @@ impl<const LEAST: u32> Whole<LEAST> {
     pub(crate) const fn of(number: u32) -> Self {
         assert!(number >= LEAST, "not in the range");
         Self(number)
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        self.0
     }
 
     /// The number as one of entries; every machine this runs on can count so far.
@@ -49,6 +53,77 @@ impl<const LEAST: u32> Visitor<'_> for WholeVisitor<LEAST> {
     }
 }
 
+/// A number, with a fraction or without.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Real(pub(crate) f32);
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RealVisitor;
+
+        impl Visitor<'_> for RealVisitor {
+            type Value = Real;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Real, E> {
+                Ok(Real(number as f32))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Real, E> {
+                Ok(Real(number as f32))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Real, E> {
+                Ok(Real(number as f32))
+            }
+        }
+
+        deserializer.deserialize_any(RealVisitor)
+    }
+}
+
+/// A whole number of 64 bits, with a sign or without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Integer(i128);
+
+impl Integer {
+    /// Its low 64 bits: different for numbers that differ within either range.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0 as u64
+    }
+
+    pub(crate) const fn get(self) -> i128 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntegerVisitor;
+
+        impl Visitor<'_> for IntegerVisitor {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of at most 64 bits")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
+                Ok(Integer(number.into()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Integer, E> {
+                Ok(Integer(number.into()))
+            }
+        }
+
+        deserializer.deserialize_any(IntegerVisitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +142,19 @@ mod tests {
                 "{wrong}: {error}"
             );
             assert!(!error.contains("u32"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_refused_without_the_name_of_a_type() {
+        let real = |text: &str| serde_json::from_str::<Real>(text).map_err(|error| error.to_string());
+        assert_eq!((real("1"), real("-0.5"), real("1e2")), (Ok(Real(1.0)), Ok(Real(-0.5)), Ok(Real(100.0))));
+        assert!(real("\"hot\"").unwrap_err().contains("expected a number"));
+        let integer = |text: &str| serde_json::from_str::<Integer>(text).map_err(|error| error.to_string());
+        assert_eq!(integer("-1").map(Integer::bits), Ok(u64::MAX));
+        assert_eq!(integer("18446744073709551615").map(Integer::get), Ok(u64::MAX.into()));
+        for wrong in ["1.5", "\"1\"", "18446744073709551616"] {
+            assert!(integer(wrong).unwrap_err().contains("expected a whole number"), "{wrong}");
         }
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use model_source::Progress;
 use pool_core::{Deadline, Engine};
 use text_embedding::Ranker;
+use text_to_text::{Load, TextToText};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::ModelSettings;
+use crate::config::{Modality, ModelSettings};
 use crate::failure::told;
 
 /// Every model the server was told of.
@@ -36,9 +37,16 @@ pub(crate) enum Standing {
     /// Its files are being looked for or downloaded.
     Resolving,
     /// It is in the engine, which loads its weights on demand.
-    Ready(Ranker),
+    Ready(Served),
     /// Its files cannot be had or used; they are looked for again at that moment.
     Failed { why: Arc<str>, again: Instant },
+}
+
+/// A model as a pool.
+#[derive(Clone, Debug)]
+pub(crate) enum Served {
+    Ranker(Ranker),
+    Text(TextToText),
 }
 
 /// Why a name stands for no model that could be used now.
@@ -98,7 +106,7 @@ impl Registry {
     /// # Errors
     ///
     /// Every [`NotServed`].
-    pub(crate) async fn served(&self, name: &str, deadline: Deadline) -> Result<Ranker, NotServed> {
+    pub(crate) async fn served(&self, name: &str, deadline: Deadline) -> Result<Served, NotServed> {
         self.find(name)?.served(deadline).await
     }
 }
@@ -116,7 +124,7 @@ impl Entry {
         self.standing.borrow().clone()
     }
 
-    async fn served(&self, deadline: Deadline) -> Result<Ranker, NotServed> {
+    async fn served(&self, deadline: Deadline) -> Result<Served, NotServed> {
         let patience = Instant::now() + PATIENCE;
         let until = deadline.instant().map_or(patience, |deadline| deadline.min(patience));
         let name = self.settings.name.clone();
@@ -154,27 +162,45 @@ impl Entry {
         }
     }
 
+    /// Brings the model into the engine, without its weights.
+    async fn load(&self, engine: &Engine) -> anyhow::Result<Served> {
+        let ModelSettings { name, modality, source, dtype, group, text } = self.settings.clone();
+        let progress = LoggedDownload { model: name };
+        match modality {
+            Modality::TextEmbedding => {
+                let load = Ranker::load_in(engine, source).group(group).dtype(dtype);
+                Ok(Served::Ranker(load.lazy(true).progress(progress).await?))
+            }
+            Modality::TextToText => {
+                let load = TextToText::load_in(engine, source).group(group).dtype(dtype);
+                let load = load.deterministic(text.deterministic);
+                let load = text.kv_cache.into_iter().fold(load, Load::kv_cache);
+                let load = text.context.into_iter().fold(load, Load::context);
+                let load = text.sequences.into_iter().fold(load, Load::sequences);
+                Ok(Served::Text(load.lazy(true).progress(progress).await?))
+            }
+        }
+    }
+
     /// Brings the model into the engine, trying again and again.
     pub(crate) async fn resolve(self: Arc<Self>, engine: Engine) {
         let mut pause = FIRST_PAUSE;
         let mut announced = self.announced.clone();
         loop {
-            let ModelSettings { name, source, dtype, group, .. } = self.settings.clone();
-            let load = Ranker::load_in(&engine, source).group(group).dtype(dtype).lazy(true);
-            match load.progress(LoggedDownload { model: name.clone() }).await {
+            match self.load(&engine).await {
                 Ok(served) => {
-                    tracing::info!(model = name, source = %self.settings.source, "serving");
+                    tracing::info!(model = self.name(), source = %self.settings.source, "serving");
                     self.standing.send_replace(Standing::Ready(served));
                     return;
                 }
                 Err(error) => {
-                    let why: Arc<str> = told(&error).into();
+                    let why: Arc<str> = told(&*error).into();
                     let again = Instant::now() + pause;
                     self.standing.send_replace(Standing::Failed { why: Arc::clone(&why), again });
                     if announced.wait_for(|announced| *announced).await.is_err() {
                         return;
                     }
-                    tracing::error!(model = name, error = %why, again_in = ?pause, "cannot serve a model");
+                    tracing::error!(model = self.name(), error = %why, again_in = ?pause, "cannot serve a model");
                 }
             }
             tokio::time::sleep(pause).await;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use model_source::{Dtype, Source};
-use pool_core::{GroupConfig, QueueLimits, Workers};
+use pool_core::{Bytes, GroupConfig, QueueLimits, Workers};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::Span;
+use super::{Size, Span};
 use crate::number::Whole;
 
 /// `[models.NAME]`, as spelled.
@@ -23,6 +23,11 @@ pub(crate) struct ModelConfig {
     pub(crate) workers: Option<WorkersConfig>,
     pub(crate) idle_evict_after: Option<Span>,
     pub(crate) queue: QueueConfig,
+    /// Of models that write text.
+    pub(crate) kv_cache: Option<Size>,
+    pub(crate) context: Option<Whole<1>>,
+    pub(crate) sequences: Option<Whole<1>>,
+    pub(crate) deterministic: Option<bool>,
 }
 
 /// `workers = { min, max }`.
@@ -83,12 +88,15 @@ impl<'de> Deserialize<'de> for MaxWait {
 pub(crate) enum Modality {
     /// Texts to vectors, and ranking.
     TextEmbedding,
+    /// Text that follows text: chats and completions.
+    TextToText,
 }
 
 impl Modality {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::TextEmbedding => "text-embedding",
+            Self::TextToText => "text-to-text",
         }
     }
 }
@@ -100,7 +108,9 @@ impl fmt::Display for Modality {
 }
 
 /// Modalities of the design that this version does not serve.
-const NOT_BUILT: [&str; 4] = ["image-embedding", "llava-vision", "text-to-image", "text-to-text"];
+const NOT_BUILT: [&str; 3] = ["image-embedding", "llava-vision", "text-to-image"];
+
+const SERVED: &str = "this version serves text-embedding and text-to-text";
 
 /// A text that names no modality this program serves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,9 +119,9 @@ pub(crate) struct UnknownModality(String);
 impl fmt::Display for UnknownModality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if NOT_BUILT.contains(&self.0.as_str()) {
-            write!(f, "modality {} is not built yet; this version serves text-embedding", self.0)
+            write!(f, "modality {} is not built yet; {SERVED}", self.0)
         } else {
-            write!(f, "unknown modality {:?}; this version serves text-embedding", self.0)
+            write!(f, "unknown modality {:?}; {SERVED}", self.0)
         }
     }
 }
@@ -124,6 +134,7 @@ impl FromStr for Modality {
     fn from_str(text: &str) -> Result<Self, UnknownModality> {
         match text {
             "text-embedding" => Ok(Self::TextEmbedding),
+            "text-to-text" => Ok(Self::TextToText),
             _ => Err(UnknownModality(text.to_owned())),
         }
     }
@@ -170,6 +181,16 @@ pub(crate) struct ModelSettings {
     pub(crate) source: Source,
     pub(crate) dtype: Dtype,
     pub(crate) group: GroupConfig,
+    pub(crate) text: TextSettings,
+}
+
+/// What is told besides of a model that writes text. `None`: as the model's crate has it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct TextSettings {
+    pub(crate) kv_cache: Option<Bytes>,
+    pub(crate) context: Option<usize>,
+    pub(crate) sequences: Option<usize>,
+    pub(crate) deterministic: bool,
 }
 
 /// More jobs than the longest list of inputs OpenAI's clients send at once, 2,048.
@@ -186,7 +207,14 @@ impl ModelSettings {
     fn plain(name: &str, source: Source) -> Self {
         let mut group = GroupConfig::new(name);
         group.limits.jobs = QUEUE_JOBS;
-        Self { name: name.to_owned(), modality: Modality::TextEmbedding, source, dtype: Dtype::Auto, group }
+        Self {
+            name: name.to_owned(),
+            modality: Modality::TextEmbedding,
+            source,
+            dtype: Dtype::Auto,
+            group,
+            text: TextSettings::default(),
+        }
     }
 
     /// Checks what a configuration says.
@@ -197,7 +225,9 @@ impl ModelSettings {
     pub(crate) fn check(name: &str, model: &ModelConfig) -> anyhow::Result<Self> {
         check_name(name).map_err(|error| anyhow!("models: {error}"))?;
         let Some(modality) = &model.modality else {
-            bail!("models.{name} has no modality; write modality = \"text-embedding\"");
+            bail!(
+                "models.{name} has no modality; write modality = \"text-embedding\" or modality = \"text-to-text\""
+            );
         };
         let Some(source) = &model.source else {
             bail!("models.{name} has no source; write source = \"hf:owner/name\", a folder or \"builtin\"");
@@ -205,12 +235,34 @@ impl ModelSettings {
         let modality = modality.parse().map_err(|error| anyhow!("models.{name}.modality: {error}"))?;
         let mut settings = Self::plain(name, source.clone());
         settings.modality = modality;
+        settings.text = text(name, modality, model)?;
         settings.dtype = model.dtype.unwrap_or_default();
         settings.group.workers = workers(name, model.workers.unwrap_or_default())?;
         settings.group.idle_evict_after = idle_evict_after(name, model.idle_evict_after)?;
         settings.group.limits = limits(name, model.queue)?;
         Ok(settings)
     }
+}
+
+/// What is told of how a text is written; refused where the model writes none.
+fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<TextSettings> {
+    let given = [
+        ("kv_cache", model.kv_cache.is_some()),
+        ("context", model.context.is_some()),
+        ("sequences", model.sequences.is_some()),
+        ("deterministic", model.deterministic.is_some()),
+    ];
+    if modality != Modality::TextToText
+        && let Some((key, _)) = given.into_iter().find(|(_, given)| *given)
+    {
+        bail!("models.{name}.{key} is for text-to-text models, and this is a {modality} model; leave it out");
+    }
+    Ok(TextSettings {
+        kv_cache: model.kv_cache.map(Size::bytes),
+        context: model.context.map(Whole::count),
+        sequences: model.sequences.map(Whole::count),
+        deterministic: model.deterministic.unwrap_or_default(),
+    })
 }
 
 fn workers(name: &str, config: WorkersConfig) -> anyhow::Result<Workers> {
@@ -261,8 +313,8 @@ mod tests {
         assert!(error("=text-embedding:builtin").contains("cannot name a model"));
         assert!(error("a b=text-embedding:builtin").contains("cannot name a model"));
         assert_eq!(
-            error("a=text-to-text:builtin"),
-            "modality text-to-text is not built yet; this version serves text-embedding"
+            error("a=text-to-image:builtin"),
+            "modality text-to-image is not built yet; this version serves text-embedding and text-to-text"
         );
         assert!(error("a=embedding:builtin").starts_with("unknown modality \"embedding\""));
         assert!(error("a=text-embedding:ftp://x").contains("is no model source"));
@@ -275,6 +327,9 @@ mod tests {
             ModelSettings::check("m", &model).map(drop).map_err(|error| error.to_string())
         };
         let base = "source = \"builtin\"\nmodality = \"text-embedding\"\n";
+        let text = base.replace("text-embedding", "text-to-text");
+        let told = "kv_cache = \"1GiB\"\ncontext = 2048\nsequences = 8\ndeterministic = true";
+        assert_eq!(check(&format!("{text}{told}")), Ok(()));
         assert_eq!(check(base), Ok(()));
         assert_eq!(check(&format!("{base}queue = {{ max_wait = \"none\" }}")), Ok(()));
         assert_eq!(check(&format!("{base}workers = {{ min = 2 }}")), Ok(()));
@@ -283,6 +338,8 @@ mod tests {
             ("workers = { max = 100000 }", "at most 256"),
             ("idle_evict_after = \"0s\"", "models.m.idle_evict_after is 0"),
             ("queue = { max_wait = \"0s\" }", "models.m.queue.max_wait is 0"),
+            ("kv_cache = \"1GiB\"", "models.m.kv_cache is for text-to-text models"),
+            ("deterministic = false", "models.m.deterministic is for text-to-text models"),
         ] {
             let error = check(&format!("{base}{extra}")).unwrap_err();
             assert!(error.contains(wanted), "{error}");

@@ -1,27 +1,26 @@
 //! `POST /v1/embeddings`.
 
-use std::fmt;
-
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq as _, Serializer};
-use serde::{Deserialize as DeserializeDerive, Serialize};
+use serde::{Deserialize, Serialize};
 use text_embedding::{Embedding, Input, Ranker, TextEmbedding};
 
 use super::asked::Asked;
 use super::errors::ApiError;
-use super::{App, answer, json};
+use super::inputs::Inputs;
+use super::{App, answer};
 use crate::number::Whole;
+use crate::registry::Served;
 
 /// The request, as OpenAI defines it. Other fields are refused by name.
-#[derive(DeserializeDerive)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with model and input")]
 pub(super) struct EmbeddingsRequest {
     model: String,
-    input: Inputs,
+    input: Inputs<Input>,
     #[serde(default)]
     encoding_format: Option<Encoding>,
     #[serde(default)]
@@ -31,7 +30,7 @@ pub(super) struct EmbeddingsRequest {
 }
 
 /// How vectors are written.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, DeserializeDerive)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Deserialize)]
 #[serde(try_from = "String")]
 enum Encoding {
     /// As a list of numbers.
@@ -98,11 +97,13 @@ pub(super) async fn embeddings(
     State(app): State<App>,
     Asked { terms, request }: Asked<EmbeddingsRequest>,
 ) -> Result<Response, ApiError> {
-    let Ranker::Embedding(pool) = app.registry.served(&request.model, terms.deadline).await? else {
-        let model = request.model;
-        let message =
-            format!("model {model} is a cross-encoder, which makes no vectors; use it with /v1/rerank");
-        return Err(ApiError::invalid("wrong_model", message).param("model"));
+    let pool = match app.registry.served(&request.model, terms.deadline).await? {
+        Served::Ranker(Ranker::Embedding(pool)) => pool,
+        Served::Text(_) => return Err(ApiError::writes_text(&request.model)),
+        Served::Ranker(_) => {
+            let why = "is a cross-encoder, which makes no vectors; use it with /v1/rerank";
+            return Err(ApiError::wrong_model(&request.model, why));
+        }
     };
     let dimensions = dimensions(&pool, request.dimensions)?;
     let Inputs(inputs) = request.input;
@@ -153,141 +154,4 @@ fn write_data<S: Serializer>(data: &(Encoding, Vec<Embedding>), serializer: S) -
         list.serialize_element(&Datum { object: "embedding", index, embedding })?;
     }
     list.end()
-}
-
-/// `input`: a text, a list of texts, a list of token ids, or a list of such lists.
-struct Inputs(Vec<Input>);
-
-impl<'de> Deserialize<'de> for Inputs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(InputsVisitor)
-    }
-}
-
-struct InputsVisitor;
-
-const FORMS: &str = "a text, a list of texts, a list of token ids, or a list of lists of token ids";
-
-impl<'de> Visitor<'de> for InputsVisitor {
-    type Value = Inputs;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FORMS)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Inputs, E> {
-        Ok(Inputs(vec![text.into()]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Inputs, A::Error> {
-        let mixed = || de::Error::custom(format!("a list of different things; input is {FORMS}"));
-        let (mut inputs, mut ids) = (Vec::<Input>::new(), Vec::new());
-        while let Some(entry) = list.next_element::<Entry>()? {
-            if inputs.len() == json::LONGEST_LIST {
-                return Err(json::too_long("input"));
-            }
-            match entry {
-                Entry::Id(id) if inputs.is_empty() => ids.push(id),
-                Entry::Input(input) if ids.is_empty() => {
-                    let alike =
-                        |first: &Input| std::mem::discriminant(first) == std::mem::discriminant(&input);
-                    if !inputs.first().is_none_or(alike) {
-                        return Err(mixed());
-                    }
-                    inputs.push(input);
-                }
-                _ => return Err(mixed()),
-            }
-        }
-        if !ids.is_empty() {
-            inputs.push(ids.into());
-        }
-        if inputs.is_empty() {
-            return Err(de::Error::custom(format!("an empty list; input is {FORMS}")));
-        }
-        Ok(Inputs(inputs))
-    }
-}
-
-/// An element of the list.
-enum Entry {
-    Input(Input),
-    Id(u32),
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(EntryVisitor)
-    }
-}
-
-struct EntryVisitor;
-
-impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a token id or a list of token ids")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry, E> {
-        Ok(Entry::Input(text.into()))
-    }
-
-    fn visit_u64<E: de::Error>(self, id: u64) -> Result<Entry, E> {
-        TokenVisitor.visit_u64(id).map(|TokenId(id)| Entry::Id(id))
-    }
-
-    fn visit_i64<E: de::Error>(self, id: i64) -> Result<Entry, E> {
-        TokenVisitor.visit_i64(id).map(|TokenId(id)| Entry::Id(id))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entry, A::Error> {
-        let mut ids = Vec::<u32>::new();
-        while let Some(TokenId(id)) = list.next_element()? {
-            ids.push(id);
-        }
-        Ok(Entry::Input(ids.into()))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Entry, A::Error> {
-        let key = entries.next_key::<String>()?;
-        Err(de::Error::custom(match key.as_deref() {
-            Some("image") => {
-                "image entries are for image-embedding models, which this version does not serve"
-            }
-            _ => "an object is none of a text, a token id and a list of token ids",
-        }))
-    }
-}
-
-/// A position in a vocabulary.
-struct TokenId(u32);
-
-impl<'de> Deserialize<'de> for TokenId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TokenVisitor)
-    }
-}
-
-struct TokenVisitor;
-
-impl Visitor<'_> for TokenVisitor {
-    type Value = TokenId;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a token id")
-    }
-
-    fn visit_u64<E: de::Error>(self, id: u64) -> Result<TokenId, E> {
-        let known = u32::try_from(id).map(TokenId);
-        known.map_err(|_| E::custom(format!("token id {id} is in no model's vocabulary")))
-    }
-
-    fn visit_i64<E: de::Error>(self, id: i64) -> Result<TokenId, E> {
-        match u64::try_from(id) {
-            Ok(id) => self.visit_u64(id),
-            Err(_) => Err(E::custom(format!("token id {id} is negative"))),
-        }
-    }
 }

@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use pool_core::{Deadline, Priority};
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument as _;
 
 use super::auth::Caller;
@@ -46,6 +47,8 @@ pub(crate) struct Terms {
     pub(crate) caller: Caller,
     pub(crate) deadline: Deadline,
     pub(crate) priority: Priority,
+    /// Keeps a drain waiting, for answers that are still being made when their head has been sent.
+    pub(crate) held: Option<TaskTrackerToken>,
 }
 
 /// Wraps every request.
@@ -106,7 +109,7 @@ async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Respons
     tracing::trace!(caller = terms.caller.name(), priority = %terms.priority, "asked");
     let end = terms.deadline.instant().map(|at| at + GRACE);
     let mut request = request;
-    request.extensions_mut().insert(terms);
+    request.extensions_mut().insert(Terms { held: held.clone(), ..terms });
     let answered = next.run(request);
     match end {
         None => answered.await,
@@ -130,7 +133,7 @@ fn terms(app: &AppState, path: &str, headers: &HeaderMap) -> Result<Terms, ApiEr
         None => Priority::default(),
     };
     let priority = caller.cap(asked);
-    Ok(Terms { caller, deadline, priority })
+    Ok(Terms { caller, deadline, priority, held: None })
 }
 
 fn seconds(given: &HeaderValue) -> Result<Duration, ApiError> {
@@ -168,15 +171,15 @@ fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     match given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(plain)) {
         Some(id) => id.to_owned(),
-        None => new_id(),
+        None => format!("req-{}", unique()),
     }
 }
 
 /// Unlike any other of this process, and of others as far as chance goes.
-fn new_id() -> String {
+pub(super) fn unique() -> String {
     static PROCESS: OnceLock<RandomState> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let process = PROCESS.get_or_init(RandomState::new);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("req-{:016x}{:016x}", process.hash_one(0_u8), process.hash_one(count))
+    format!("{:016x}{:016x}", process.hash_one(0_u8), process.hash_one(count))
 }

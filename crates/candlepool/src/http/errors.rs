@@ -10,6 +10,7 @@ use pool_core::compute::ComputeError;
 use pool_core::{Error as PoolError, Excess};
 use serde::Serialize;
 use text_embedding::Error as EmbeddingError;
+use text_to_text::Error as TextError;
 
 use crate::failure::{shortened, told};
 use crate::registry::NotServed;
@@ -99,6 +100,16 @@ impl ApiError {
         Self::unavailable("shutting_down", message, Duration::from_secs(5))
     }
 
+    /// A model that is for something else: 400.
+    pub(crate) fn wrong_model(model: &str, why: &str) -> Self {
+        Self::invalid("wrong_model", format!("model {model} {why}")).param("model")
+    }
+
+    /// A model that writes text, asked for anything else: 400.
+    pub(crate) fn writes_text(model: &str) -> Self {
+        Self::wrong_model(model, "writes text; use it with /v1/chat/completions or /v1/completions")
+    }
+
     /// Names the parameter at fault.
     pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(shortened(&param.into(), LONGEST_PARAM).into_owned());
@@ -118,6 +129,34 @@ impl ApiError {
             EmbeddingError::Pool(inner) => Self::from(inner),
             other => Self::internal(other.to_string()),
         }
+    }
+
+    /// What a pool said of a request for text, whose prompts are called `list` if they can be several. What it says of a
+    /// parameter begins with the parameter's name, which is one of these.
+    pub(crate) fn of_text(error: &TextError, list: &str, params: &[&str]) -> Self {
+        let (inner, index) = match error {
+            TextError::Pool(inner) => (inner, None),
+            TextError::Item { index, error } => (error, Some(*index)),
+            other => return Self::internal(other.to_string()),
+        };
+        let told = Self::from(inner);
+        let first = told.message.split(' ').next().unwrap_or_default();
+        match (params.iter().find(|param| **param == first), index) {
+            (Some(param), _) if matches!(inner, PoolError::Invalid { .. }) => told.param(*param),
+            (_, Some(index)) => told.item(list, index),
+            (_, None) => told,
+        }
+    }
+
+    /// The body: one line of JSON.
+    pub(crate) fn body(&self) -> String {
+        let error = ErrorObject {
+            message: &self.message,
+            r#type: self.kind(),
+            param: self.param.as_deref(),
+            code: self.code,
+        };
+        serde_json::to_string(&ErrorBody { error }).unwrap_or_default()
     }
 
     fn kind(&self) -> &'static str {
@@ -199,14 +238,7 @@ struct ErrorObject<'a> {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = ErrorObject {
-            message: &self.message,
-            r#type: self.kind(),
-            param: self.param.as_deref(),
-            code: self.code,
-        };
-        let body = serde_json::to_vec(&ErrorBody { error }).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

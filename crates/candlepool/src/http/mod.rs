@@ -13,6 +13,7 @@ mod envelope;
 mod errors;
 mod health;
 mod hosts;
+mod inputs;
 mod json;
 mod linger;
 mod metrics;
@@ -24,6 +25,7 @@ mod router;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

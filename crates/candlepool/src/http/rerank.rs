@@ -12,6 +12,7 @@ use super::embeddings::Usage;
 use super::errors::ApiError;
 use super::{App, answer, json};
 use crate::number::Whole;
+use crate::registry::Served;
 
 /// The request. Other fields are refused by name.
 #[derive(DeserializeDerive)]
@@ -77,7 +78,10 @@ pub(super) async fn rerank(
             ApiError::invalid("invalid_value", "documents is empty; send at least one").param("documents")
         );
     }
-    let ranker = app.registry.served(&request.model, terms.deadline).await?;
+    let ranker = match app.registry.served(&request.model, terms.deadline).await? {
+        Served::Ranker(ranker) => ranker,
+        Served::Text(_) => return Err(ApiError::writes_text(&request.model)),
+    };
     let documents: Vec<Arc<str>> = request.documents.into_iter().map(|Document(text)| text).collect();
     let call = ranker.rerank(request.query, documents.iter().cloned());
     let call = call.top(request.top_n.map_or(usize::MAX, Whole::count));

@@ -7,12 +7,14 @@ use axum::routing::{get, post};
 
 use super::App;
 use super::errors::ApiError;
-use super::{embeddings, envelope, health, metrics, models, pools, rerank};
+use super::{embeddings, envelope, health, metrics, models, pools, rerank, text};
 
 /// Every route, each within the [`envelope`].
 pub(crate) fn router(app: App) -> Router {
     let enveloped = middleware::from_fn_with_state(app.clone(), envelope::envelope);
     Router::new()
+        .route("/v1/chat/completions", post(text::chat_completions))
+        .route("/v1/completions", post(text::completions))
         .route("/v1/embeddings", post(embeddings::embeddings))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v1/models", get(models::list))

@@ -180,6 +180,9 @@ async fn spans_follow_a_job_from_the_door_to_its_end() {
         .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is one dispatcher only, a callsite that another test's thread reaches first asks that thread's own,
+    // which is none, and stays off; with two, all are asked.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let world = World::new().await;
     // An odd cost is prepared in the lane.
     let one = world.submit(Ask { tokens: 11, ..ask(1) });

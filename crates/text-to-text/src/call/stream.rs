@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::stream::{Stream, StreamExt as _};
-use generation::{Delta, Generation};
+use generation::{Delta, Generation, Usage};
 use pool_core::Ticket;
 use tokio::sync::mpsc;
 
@@ -54,6 +54,14 @@ impl GenerationStream {
             Some(Err(error)) => Err(error.into()),
             None => Err(pool_core::Error::Lost.into()),
         }
+    }
+
+    /// What the job took, once all of it has been read. `None` before, and where it failed.
+    pub fn usage(&self) -> Option<Usage> {
+        if !self.told {
+            return None;
+        }
+        self.end.as_ref().and_then(|end| end.as_ref().ok()).map(|generation| generation.usage)
     }
 
     fn with_echo(&mut self, mut delta: Delta) -> Delta {

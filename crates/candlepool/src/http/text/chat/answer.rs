@@ -1,0 +1,77 @@
+//! The answer, whole.
+
+use serde::Serialize;
+use text_to_text::{Generation, TextToText};
+
+use super::super::identity::Identity;
+use super::super::logprobs::ChatLogprobs;
+use super::super::usage::TokenUsage;
+use super::tools::AnsweredCall;
+
+#[derive(Serialize, Debug)]
+pub(super) struct ChatAnswer {
+    #[serde(flatten)]
+    identity: Identity,
+    choices: Vec<ChatChoice>,
+    usage: TokenUsage,
+    #[serde(skip)]
+    bytes: usize,
+}
+
+#[derive(Serialize, Debug)]
+struct ChatChoice {
+    index: usize,
+    message: AnsweredMessage,
+    logprobs: Option<ChatLogprobs>,
+    finish_reason: &'static str,
+}
+
+#[derive(Serialize, Debug)]
+struct AnsweredMessage {
+    role: &'static str,
+    /// `null` where tools are called and nothing else is said.
+    content: Option<String>,
+    /// No model here refuses in a channel of its own.
+    refusal: Option<()>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<AnsweredCall>,
+}
+
+/// What a token with its logprobs takes as JSON, and each alternative.
+const BYTES_A_TOKEN: usize = 100;
+
+impl ChatAnswer {
+    pub(super) fn new(model: String, pool: &TextToText, generation: Generation, logprobs: bool) -> Self {
+        let identity = Identity::new("chatcmpl", "chat.completion", model, pool);
+        let usage = TokenUsage::of([&generation.usage]);
+        let mut bytes = identity.bytes();
+        let format = pool.info().tool_format;
+        let choice = |(index, choice): (usize, text_to_text::Choice)| {
+            let told: usize = choice
+                .tokens
+                .iter()
+                .filter_map(|token| token.logprobs.as_ref())
+                .map(|l| 1 + l.top.len())
+                .sum();
+            let calls: Vec<_> =
+                choice.tool_calls.into_iter().map(|call| AnsweredCall::new(call, format, None)).collect();
+            bytes += choice.text.len()
+                + told * BYTES_A_TOKEN
+                + calls.iter().map(AnsweredCall::bytes).sum::<usize>();
+            let content = (calls.is_empty() || !choice.text.is_empty()).then_some(choice.text);
+            ChatChoice {
+                index,
+                message: AnsweredMessage { role: "assistant", content, refusal: None, tool_calls: calls },
+                logprobs: logprobs.then(|| ChatLogprobs::of(pool, &choice.tokens)),
+                finish_reason: choice.finish.as_str(),
+            }
+        };
+        let choices = generation.choices.into_iter().enumerate().map(choice).collect();
+        Self { identity, choices, usage, bytes }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

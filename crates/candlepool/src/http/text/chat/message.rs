@@ -1,0 +1,250 @@
+//! `messages`: what was said so far.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde_json::{Map, Value, json};
+use text_to_text::Message;
+
+use crate::http::json as http_json;
+
+/// A message, checked as far as that needs no model.
+#[derive(Deserialize, Debug)]
+#[serde(try_from = "Spelled")]
+pub(super) struct ChatMessage(Message);
+
+impl ChatMessage {
+    pub(super) fn into_message(self) -> Message {
+        self.0
+    }
+}
+
+/// A message, as OpenAI spells it. An answer can be sent back as it came, with the fields that it has for nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"role\": \"user\", \"content\": \"...\"}")]
+struct Spelled {
+    role: String,
+    #[serde(default)]
+    content: Option<Content>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<Call>>,
+    #[serde(default)]
+    tool_call_id: Option<String>,
+    /// What the model thought before it answered, where its template wants to see it again.
+    #[serde(default)]
+    reasoning_content: Option<String>,
+    #[serde(default)]
+    refusal: Option<Value>,
+    #[serde(default)]
+    annotations: Option<Value>,
+    #[serde(default)]
+    audio: Option<Value>,
+    #[serde(default)]
+    function_call: Option<Value>,
+}
+
+/// A call of a tool that the model made.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with id, type and function")]
+struct Call {
+    id: String,
+    #[serde(default, rename = "type")]
+    _type: Option<Function>,
+    function: CalledFunction,
+    /// Its place, as streams tell it.
+    #[serde(default, rename = "index")]
+    _index: Option<u64>,
+}
+
+#[derive(Deserialize)]
+enum Function {
+    #[serde(rename = "function")]
+    Function,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with name and arguments")]
+struct CalledFunction {
+    name: String,
+    arguments: String,
+}
+
+impl TryFrom<Spelled> for ChatMessage {
+    type Error = String;
+
+    fn try_from(spelled: Spelled) -> Result<Self, String> {
+        let Spelled { role, content, name, tool_calls, tool_call_id, reasoning_content, .. } = spelled;
+        let unread = [
+            ("refusal", &spelled.refusal),
+            ("annotations", &spelled.annotations),
+            ("audio", &spelled.audio),
+            ("function_call", &spelled.function_call),
+        ];
+        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if let Some((field, _)) = unread.iter().find(|(_, value)| !value.as_ref().is_none_or(empty)) {
+            return Err(format!("{field} is not supported in messages; leave it out"));
+        }
+        // What OpenAI calls a developer, chat templates call the system.
+        let role = if role == "developer" { "system" } else { role.as_str() };
+        if !["system", "user", "assistant", "tool"].contains(&role) {
+            return Err(format!(
+                "role {role:?} is none of \"system\", \"developer\", \"user\", \"assistant\" and \"tool\""
+            ));
+        }
+        let calls = tool_calls.filter(|calls| !calls.is_empty());
+        if calls.is_some() && role != "assistant" {
+            return Err(format!("tool_calls are the assistant's, and this message's role is {role:?}"));
+        }
+        if role == "tool" && tool_call_id.is_none() {
+            return Err(
+                "a message of a tool has the tool_call_id of the call that it answers; add it".to_owned()
+            );
+        }
+        let content = match content {
+            Some(Content(text)) => text,
+            None if calls.is_some() => String::new(),
+            None => return Err(format!("a message of the role {role:?} needs content")),
+        };
+        let mut fields = Map::new();
+        fields.insert("role".to_owned(), role.into());
+        fields.insert("content".to_owned(), content.into());
+        let texts =
+            [("name", name), ("tool_call_id", tool_call_id), ("reasoning_content", reasoning_content)];
+        for (field, text) in texts {
+            if let Some(text) = text {
+                fields.insert(field.to_owned(), text.into());
+            }
+        }
+        if let Some(calls) = calls {
+            let call = |Call { id, function, .. }: Call| json!({"id": id, "type": "function", "function": {"name": function.name, "arguments": function.arguments}});
+            fields.insert("tool_calls".to_owned(), calls.into_iter().map(call).collect());
+        }
+        Ok(Self(fields.into()))
+    }
+}
+
+/// A message's text: given whole or in parts, which are put one below the other.
+#[derive(Debug)]
+struct Content(String);
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of parts such as {\"type\": \"text\", \"text\": \"...\"}")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
+                Ok(Content(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(Part(text)) = parts.next_element()? {
+                    if texts.len() == http_json::LONGEST_LIST {
+                        return Err(http_json::too_long("content"));
+                    }
+                    texts.push(text);
+                }
+                if texts.is_empty() {
+                    return Err(de::Error::custom("an empty list; send at least one part"));
+                }
+                Ok(Content(texts.join("\n")))
+            }
+        }
+
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+/// A part of a message's content.
+#[derive(Deserialize)]
+#[serde(try_from = "SpelledPart")]
+struct Part(String);
+
+#[derive(Deserialize)]
+#[serde(expecting = "an object such as {\"type\": \"text\", \"text\": \"...\"}")]
+struct SpelledPart {
+    r#type: String,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+impl TryFrom<SpelledPart> for Part {
+    type Error = String;
+
+    fn try_from(part: SpelledPart) -> Result<Self, String> {
+        match (part.r#type.as_str(), part.text) {
+            ("text", Some(text)) => Ok(Self(text)),
+            ("text", None) => Err("a part of type \"text\" needs text".to_owned()),
+            ("image_url", _) => {
+                Err("this model reads no images; ask a model of the modality llava-vision".to_owned())
+            }
+            (other, _) => Err(format!("parts of type {other:?} are not supported; send \"text\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(message: &Value) -> Result<Map<String, Value>, String> {
+        let read = serde_json::from_value::<ChatMessage>(message.clone());
+        read.map(|message| message.into_message().fields().clone()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn messages_are_given_to_the_template_as_they_are() {
+        let user = json!({"role": "user", "content": "hello", "name": "ada"});
+        assert_eq!(Value::from(read(&user).unwrap()), user);
+        let parts = json!({"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
+        assert_eq!(Value::from(read(&parts).unwrap()), json!({"role": "system", "content": "a\nb"}));
+    }
+
+    #[test]
+    fn an_answer_can_be_sent_back_as_it_came() {
+        let call = json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let answer = json!({
+            "role": "assistant", "content": null, "refusal": null, "annotations": [], "audio": null,
+            "function_call": null, "tool_calls": [call],
+        });
+        let wanted = json!({"role": "assistant", "content": "", "tool_calls": [call]});
+        assert_eq!(Value::from(read(&answer).unwrap()), wanted);
+        let result = json!({"role": "tool", "content": "5", "tool_call_id": "call_1"});
+        assert_eq!(Value::from(read(&result).unwrap()), result);
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_so() {
+        for (message, wanted) in [
+            (json!({"role": "user"}), "needs content"),
+            (json!({"role": "assistant", "content": null}), "needs content"),
+            (json!({"role": "robot", "content": "a"}), "role \"robot\" is none of"),
+            (json!({"role": "user", "content": []}), "an empty list"),
+            (json!({"role": "user", "content": 5}), "expected a text or a list of parts"),
+            (json!({"role": "tool", "content": "5"}), "has the tool_call_id"),
+            (
+                json!({"role": "user", "content": "a", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}),
+                "are the assistant's",
+            ),
+            (json!({"role": "assistant", "content": "a", "refusal": "no"}), "refusal is not supported"),
+            (
+                json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}),
+                "reads no images",
+            ),
+            (json!({"role": "user", "content": [{"type": "input_audio"}]}), "parts of type \"input_audio\""),
+            (json!({"role": "user", "content": "a", "mood": "good"}), "unknown field `mood`"),
+        ] {
+            let error = read(&message).unwrap_err();
+            assert!(error.contains(wanted), "{message}: {error}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `POST /v1/chat/completions`.
+
+mod answer;
+mod message;
+mod pieces;
+mod tools;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserializer;
+use serde_json::{Map, Value};
+use text_to_text::Chat;
+
+use super::sampling::{PARAMS, StreamOptions, text_request, with_sampling};
+use super::streams::{Streams, respond};
+use crate::http::asked::Asked;
+use crate::http::envelope::Terms;
+use crate::http::errors::ApiError;
+use crate::http::{App, answer as http_answer, json};
+use crate::number::Whole;
+use answer::ChatAnswer;
+use message::ChatMessage;
+use pieces::ChatPieces;
+use tools::{Choice, FunctionTool};
+
+text_request! {
+    /// The request, as OpenAI defines it, and what its peers have added.
+    struct ChatRequest {
+        #[serde(deserialize_with = "messages")]
+        messages: Vec<ChatMessage>,
+        #[serde(default)]
+        max_completion_tokens: Option<Whole<1>>,
+        #[serde(default)]
+        logprobs: Option<bool>,
+        #[serde(default)]
+        top_logprobs: Option<Whole<0>>,
+        #[serde(default, deserialize_with = "tools")]
+        tools: Vec<FunctionTool>,
+        #[serde(default)]
+        tool_choice: Option<Choice>,
+        #[serde(default)]
+        parallel_tool_calls: Option<bool>,
+        /// Variables that the model's chat template reads, such as `enable_thinking`.
+        #[serde(default)]
+        chat_template_kwargs: Option<Map<String, Value>>,
+    }
+}
+
+fn messages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ChatMessage>, D::Error> {
+    json::list(deserializer, "messages")
+}
+
+fn tools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FunctionTool>, D::Error> {
+    json::optional_list(deserializer, "tools")
+}
+
+impl ChatRequest {
+    /// Checks what contradicts itself.
+    fn check(&self) -> Result<(), ApiError> {
+        let refused =
+            |param: &str, message: &str| Err(ApiError::invalid("invalid_value", message).param(param));
+        if self.top_logprobs.is_some() && self.logprobs != Some(true) {
+            return refused("top_logprobs", "top_logprobs needs logprobs; send \"logprobs\": true with it");
+        }
+        if self.stream_options.is_some() && self.stream != Some(true) {
+            return refused("stream_options", "stream_options is for streams; send \"stream\": true with it");
+        }
+        if let (Some(old), Some(new)) = (self.max_tokens, self.max_completion_tokens)
+            && old.get() != new.get()
+        {
+            return refused("max_tokens", "max_tokens and max_completion_tokens differ; send one of them");
+        }
+        Ok(())
+    }
+}
+
+/// Answers the request.
+pub(in crate::http) async fn chat_completions(
+    State(app): State<App>,
+    Asked { terms, mut request }: Asked<ChatRequest>,
+) -> Result<Response, ApiError> {
+    request.check()?;
+    let pool = super::pool(&app, &request.model, terms.deadline).await?;
+    let chat = pool.chat(std::mem::take(&mut request.messages).into_iter().map(ChatMessage::into_message));
+    let chat = told(chat, &mut request, &terms);
+    let logprobs = request.logprobs == Some(true);
+    if request.stream == Some(true) {
+        let StreamOptions { include_usage } = request.stream_options.unwrap_or_default();
+        let stream = chat.stream().await.map_err(|error| refusal(&error))?;
+        let pieces = ChatPieces::new(request.model, pool, logprobs, include_usage);
+        return respond(Streams::new(vec![stream]), pieces, include_usage, terms.held).await;
+    }
+    let generation = chat.await.map_err(|error| refusal(&error))?;
+    let answer = ChatAnswer::new(request.model, &pool, generation, logprobs);
+    let bytes = answer.bytes();
+    http_answer::json(&app, answer, bytes).await
+}
+
+/// The call with all that the request says of it.
+fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {
+    let mut chat = with_sampling!(chat, request, terms);
+    if let Some(most) = request.max_completion_tokens.or(request.max_tokens) {
+        chat = chat.max_tokens(most.count());
+    }
+    if request.logprobs == Some(true) {
+        chat = chat.logprobs(request.top_logprobs.map_or(0, Whole::count));
+    }
+    if let Some(Choice(choice)) = request.tool_choice.take() {
+        chat = chat.tool_choice(choice);
+    }
+    if let Some(several) = request.parallel_tool_calls {
+        chat = chat.parallel_tool_calls(several);
+    }
+    if let Some(variables) = request.chat_template_kwargs.take() {
+        chat = chat.template_variables(variables);
+    }
+    chat.tools(std::mem::take(&mut request.tools).into_iter().map(FunctionTool::into_tool))
+}
+
+fn refusal(error: &text_to_text::Error) -> ApiError {
+    const OWN: &[&str] = &["top_logprobs", "tool_choice"];
+    ApiError::of_text(error, "messages", &[PARAMS, OWN].concat())
+}

@@ -1,0 +1,109 @@
+//! The answer, piece by piece.
+
+use std::collections::BTreeMap;
+
+use axum::response::sse::Event;
+use serde::Serialize;
+use text_to_text::{Delta, Error as TextError, TextToText};
+
+use super::super::identity::Identity;
+use super::super::logprobs::ChatLogprobs;
+use super::super::streams::{Pieces, event};
+use super::super::usage::TokenUsage;
+use super::refusal;
+use super::tools::AnsweredCall;
+use crate::http::errors::ApiError;
+
+pub(super) struct ChatPieces {
+    identity: Identity,
+    pool: TextToText,
+    logprobs: bool,
+    include_usage: bool,
+    /// How many calls each choice that has begun has made.
+    calls: BTreeMap<u32, usize>,
+}
+
+#[derive(Serialize)]
+struct Piece<'a> {
+    #[serde(flatten)]
+    identity: &'a Identity,
+    choices: &'a [PieceChoice],
+    /// Where it is asked for: of the last piece, and `null` before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<TokenUsage>>,
+}
+
+#[derive(Serialize)]
+struct PieceChoice {
+    index: u32,
+    delta: PieceDelta,
+    logprobs: Option<ChatLogprobs>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Default, Serialize)]
+struct PieceDelta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<AnsweredCall>,
+}
+
+impl ChatPieces {
+    pub(super) fn new(model: String, pool: TextToText, logprobs: bool, include_usage: bool) -> Self {
+        let identity = Identity::new("chatcmpl", "chat.completion.chunk", model, &pool);
+        Self { identity, pool, logprobs, include_usage, calls: BTreeMap::new() }
+    }
+
+    fn piece(&self, choice: PieceChoice) -> Event {
+        let usage = self.include_usage.then_some(None);
+        event(&Piece { identity: &self.identity, choices: &[choice], usage })
+    }
+}
+
+impl Pieces for ChatPieces {
+    fn of_delta(&mut self, _prompt: usize, delta: Delta) -> Vec<Event> {
+        let Delta { choice: index, text, tokens, tool_calls, finish } = delta;
+        let plain = |delta| PieceChoice { index, delta, logprobs: None, finish_reason: None };
+        let mut events = Vec::new();
+        if !self.calls.contains_key(&index) {
+            self.calls.insert(index, 0);
+            let content = Some(String::new());
+            events.push(self.piece(plain(PieceDelta {
+                role: Some("assistant"),
+                content,
+                ..PieceDelta::default()
+            })));
+        }
+        let logprobs = (self.logprobs && !tokens.is_empty()).then(|| ChatLogprobs::of(&self.pool, &tokens));
+        if !text.is_empty() || logprobs.is_some() {
+            let delta = PieceDelta { content: Some(text), ..PieceDelta::default() };
+            events.push(self.piece(PieceChoice { logprobs, ..plain(delta) }));
+        }
+        if !tool_calls.is_empty() {
+            let format = self.pool.info().tool_format;
+            let made = self.calls.entry(index).or_default();
+            let number = |call| {
+                *made += 1;
+                AnsweredCall::new(call, format, Some(*made - 1))
+            };
+            let tool_calls = tool_calls.into_iter().map(number).collect();
+            events.push(self.piece(plain(PieceDelta { tool_calls, ..PieceDelta::default() })));
+        }
+        if let Some(finish) = finish {
+            let finish_reason = Some(finish.as_str());
+            events.push(self.piece(PieceChoice { finish_reason, ..plain(PieceDelta::default()) }));
+        }
+        events
+    }
+
+    fn of_usage(&self, usage: TokenUsage) -> Event {
+        event(&Piece { identity: &self.identity, choices: &[], usage: Some(Some(usage)) })
+    }
+
+    fn of_error(&self, _prompt: usize, error: &TextError) -> ApiError {
+        refusal(error)
+    }
+}

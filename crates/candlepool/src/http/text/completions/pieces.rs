@@ -1,0 +1,84 @@
+//! The answer, piece by piece.
+
+use std::collections::BTreeMap;
+
+use axum::response::sse::Event;
+use serde::Serialize;
+use text_to_text::{Delta, Error as TextError, TextToText};
+
+use super::super::identity::Identity;
+use super::super::logprobs::CompletionLogprobs;
+use super::super::streams::{Pieces, event};
+use super::super::usage::TokenUsage;
+use super::refusal;
+use crate::http::errors::ApiError;
+
+pub(super) struct CompletionPieces {
+    identity: Identity,
+    pool: TextToText,
+    /// Choices of each prompt.
+    choices: u32,
+    logprobs: bool,
+    include_usage: bool,
+    /// The character at which each choice goes on.
+    offsets: BTreeMap<usize, usize>,
+}
+
+#[derive(Serialize)]
+struct Piece<'a> {
+    #[serde(flatten)]
+    identity: &'a Identity,
+    choices: &'a [PieceChoice],
+    /// Where it is asked for: of the last piece, and `null` before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<TokenUsage>>,
+}
+
+#[derive(Serialize)]
+struct PieceChoice {
+    index: usize,
+    text: String,
+    logprobs: Option<CompletionLogprobs>,
+    finish_reason: Option<&'static str>,
+}
+
+impl CompletionPieces {
+    pub(super) fn new(
+        model: String,
+        pool: TextToText,
+        choices: u32,
+        logprobs: bool,
+        include_usage: bool,
+    ) -> Self {
+        let identity = Identity::new("cmpl", "text_completion", model, &pool);
+        Self { identity, pool, choices, logprobs, include_usage, offsets: BTreeMap::new() }
+    }
+}
+
+impl Pieces for CompletionPieces {
+    fn of_delta(&mut self, prompt: usize, delta: Delta) -> Vec<Event> {
+        let Delta { choice, text, tokens, finish, .. } = delta;
+        let logprobs = self.logprobs && !tokens.is_empty();
+        if text.is_empty() && finish.is_none() && !logprobs {
+            return Vec::new();
+        }
+        let index = prompt * self.choices as usize + choice as usize;
+        let offset = self.offsets.entry(index).or_default();
+        let logprobs = logprobs.then(|| CompletionLogprobs::of(&self.pool, &tokens, offset));
+        let choice =
+            PieceChoice { index, text, logprobs, finish_reason: finish.map(|finish| finish.as_str()) };
+        let usage = self.include_usage.then_some(None);
+        vec![event(&Piece { identity: &self.identity, choices: &[choice], usage })]
+    }
+
+    fn of_usage(&self, usage: TokenUsage) -> Event {
+        event(&Piece { identity: &self.identity, choices: &[], usage: Some(Some(usage)) })
+    }
+
+    fn of_error(&self, prompt: usize, error: &TextError) -> ApiError {
+        match error {
+            TextError::Pool(inner) => refusal(&TextError::Item { index: prompt, error: inner.clone() }),
+            error => refusal(error),
+        }
+    }
+}
