@@ -13,7 +13,7 @@ use text_to_text::{Load, TextToText};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{Modality, ModelSettings};
+use crate::config::{Modality, ModelSettings, read_text};
 use crate::failure::told;
 
 /// Every model the server was told of.
@@ -177,6 +177,10 @@ impl Entry {
                 let load = text.kv_cache.into_iter().fold(load, Load::kv_cache);
                 let load = text.context.into_iter().fold(load, Load::context);
                 let load = text.sequences.into_iter().fold(load, Load::sequences);
+                let load = match text.chat_template {
+                    Some(path) => load.chat_template(read_text(&path, "chat_template").await?),
+                    None => load,
+                };
                 Ok(Served::Text(load.lazy(true).progress(progress).await?))
             }
         }

@@ -17,12 +17,12 @@ impl StopStrings {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         if texts.iter().any(String::is_empty) {
             return Err(ModelError::invalid(
-                "a stop string is empty; give at least one character, or leave it out",
+                "stop has an empty string; give at least one character, or leave it out",
             ));
         }
         if texts.len() > MOST {
             return Err(ModelError::invalid(format!(
-                "{} stop strings; accepted: at most {MOST}",
+                "stop has {} strings; accepted: at most {MOST}",
                 texts.len()
             )));
         }

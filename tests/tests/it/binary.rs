@@ -124,8 +124,13 @@ pub(crate) fn isolate(command: &mut Command) {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn finish(mut command: Command) -> Output {
-    tokio::time::timeout(PATIENCE, command.output()).await.expect("it hangs").unwrap()
+pub(crate) async fn finish(command: Command) -> Output {
+    finish_within(command, PATIENCE).await
+}
+
+/// Runs a command that may take longer than others to its end.
+pub(crate) async fn finish_within(mut command: Command, patience: Duration) -> Output {
+    tokio::time::timeout(patience, command.output()).await.expect("it hangs").unwrap()
 }
 
 /// Runs the binary to its end.

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod binary;
+mod chat_clients;
+mod chat_load;
 mod connection;
 mod hub;
 #[path = "../../../crates/model-source/tests/it/hub_server.rs"]
@@ -12,6 +14,7 @@ mod hub_server;
 #[cfg(unix)]
 mod load;
 mod models;
+mod node;
 mod openai_client;
 mod python;
 mod random;

@@ -13,7 +13,7 @@ pub(crate) fn checkpoint(name: &str) -> PathBuf {
 /// A trained model, if it has been fetched.
 pub(crate) fn trained(name: &str) -> Option<PathBuf> {
     let folder = target().join("models").join(name);
-    if folder.join("config.json").is_file() {
+    if folder.is_dir() {
         return Some(folder);
     }
     missing(&format!("{} is not there; run cargo xtask models", folder.display()));

@@ -49,17 +49,20 @@ fn prepare() -> Result<PathBuf, String> {
     let _ = writeln!(std::io::stderr(), "installing {} into {}", requirements.display(), folder.display());
     let why =
         "install Python 3.10 or newer with venv and pip (Debian: apt-get install python3-venv python3-pip)";
-    run(Blocking::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+    succeed(Blocking::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
         .map_err(|error| format!("{error}; {why}"))?;
-    run(Blocking::new(&interpreter)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(&requirements))
+    succeed(
+        Blocking::new(&interpreter)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements),
+    )
     .map_err(|error| format!("{error}; is a package index reached?"))?;
     std::fs::write(&stamp, pins).unwrap();
     Ok(interpreter)
 }
 
-fn run(command: &mut Blocking) -> Result<(), String> {
+/// Runs a command; the error is the last word of one that fails.
+pub(crate) fn succeed(command: &mut Blocking) -> Result<(), String> {
     let program = Path::new(command.get_program()).display().to_string();
     let output: Output = command
         .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! Reading the file and the environment into one configuration, and telling where a mistake was made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use figment::Figment;
@@ -26,9 +26,10 @@ impl Environment {
         Self(data.into_values().next().unwrap_or_default())
     }
 
-    /// The value of a section's key, as text.
-    fn text(&self, section: &str, key: &str) -> Option<&str> {
-        self.0.get(section)?.as_dict()?.get(key)?.as_str()
+    /// Whether it has a value at the end of this path.
+    fn has(&self, sections: &[&str], key: &str) -> bool {
+        let inner = sections.iter().try_fold(&self.0, |dict, section| dict.get(*section)?.as_dict());
+        inner.is_some_and(|dict| dict.contains_key(key))
     }
 
     #[cfg(test)]
@@ -59,15 +60,21 @@ impl Provider for Environment {
 /// The file's text with the environment laid over it.
 pub(super) fn merge(path: Option<&Path>, text: &str, environment: Environment) -> anyhow::Result<Config> {
     let name = path.map(|path| path.display().to_string()).unwrap_or_default();
-    let alone = parse(&name, text)?;
+    parse(&name, text)?;
     let merged = Figment::new().merge(Toml::string(text)).merge(&environment);
     // The file was right, so whatever is wrong now came with a variable.
     let mut config: Config = merged.extract().map_err(|error| variable_error(&error))?;
     // A path in the file is meant from where the file is; one in a variable, from here.
-    if environment.text("server", "api_keys_file").is_none()
-        && let (Some(folder), Some(keys)) = (path.and_then(Path::parent), alone.server.api_keys_file)
-    {
-        config.server.api_keys_file = Some(folder.join(keys));
+    if let Some(folder) = path.and_then(Path::parent) {
+        let from_folder = |path: &mut Option<PathBuf>, sections: &[&str], key: &str| {
+            if let Some(path) = path.as_mut().filter(|_| !environment.has(sections, key)) {
+                *path = folder.join(&*path);
+            }
+        };
+        from_folder(&mut config.server.api_keys_file, &["server"], "api_keys_file");
+        for (name, model) in &mut config.models {
+            from_folder(&mut model.chat_template, &["models", name], "chat_template");
+        }
     }
     Ok(config)
 }
@@ -156,10 +163,20 @@ mod tests {
             workers = { min = 0, max = 2 }
             idle_evict_after = "5m"
             queue = { jobs = 1024, max_wait = "30s" }
+            [models.writer]
+            modality = "text-to-text"
+            source = "hf:HuggingFaceTB/SmolLM2-135M-Instruct"
+            chat_template = "writer.jinja"
             "#,
             &[],
         )
         .unwrap();
+        let template = |config: &Config| config.models["writer"].chat_template.clone();
+        assert_eq!(template(&config).as_deref(), Some(Path::new("etc/writer.jinja")));
+        let told = "[models.writer]\nchat_template = \"a.jinja\"";
+        let config_with_variable =
+            read(told, &[("CANDLEPOOL__MODELS__WRITER__CHAT_TEMPLATE", "b.jinja")]).unwrap();
+        assert_eq!(template(&config_with_variable).as_deref(), Some(Path::new("b.jinja")));
         assert_eq!(config.server.listen, "127.0.0.1:8080");
         assert_eq!(config.server.api_keys_file.as_deref(), Some(Path::new("etc/keys.txt")));
         assert_eq!(config.memory.limit, Some(Size(6 << 30)));

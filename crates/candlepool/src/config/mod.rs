@@ -204,7 +204,7 @@ impl Config {
 }
 
 /// The text of a file that something names, or why it cannot be had.
-async fn read_text(path: &Path, named_by: &str) -> anyhow::Result<String> {
+pub(crate) async fn read_text(path: &Path, named_by: &str) -> anyhow::Result<String> {
     if path.as_os_str().is_empty() {
         bail!("{named_by} is empty; name a file");
     }

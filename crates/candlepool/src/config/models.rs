@@ -1,6 +1,7 @@
 //! What a model is told: `[models.NAME]` and `--model NAME=MODALITY:SOURCE`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) struct ModelConfig {
     pub(crate) context: Option<Whole<1>>,
     pub(crate) sequences: Option<Whole<1>>,
     pub(crate) deterministic: Option<bool>,
+    pub(crate) chat_template: Option<PathBuf>,
 }
 
 /// `workers = { min, max }`.
@@ -185,12 +187,14 @@ pub(crate) struct ModelSettings {
 }
 
 /// What is told besides of a model that writes text. `None`: as the model's crate has it.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct TextSettings {
     pub(crate) kv_cache: Option<Bytes>,
     pub(crate) context: Option<usize>,
     pub(crate) sequences: Option<usize>,
     pub(crate) deterministic: bool,
+    /// A file with Jinja in it.
+    pub(crate) chat_template: Option<PathBuf>,
 }
 
 /// More jobs than the longest list of inputs OpenAI's clients send at once, 2,048.
@@ -251,6 +255,7 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
         ("context", model.context.is_some()),
         ("sequences", model.sequences.is_some()),
         ("deterministic", model.deterministic.is_some()),
+        ("chat_template", model.chat_template.is_some()),
     ];
     if modality != Modality::TextToText
         && let Some((key, _)) = given.into_iter().find(|(_, given)| *given)
@@ -262,6 +267,7 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
         context: model.context.map(Whole::count),
         sequences: model.sequences.map(Whole::count),
         deterministic: model.deterministic.unwrap_or_default(),
+        chat_template: model.chat_template.clone(),
     })
 }
 
@@ -338,6 +344,7 @@ mod tests {
             ("workers = { max = 100000 }", "at most 256"),
             ("idle_evict_after = \"0s\"", "models.m.idle_evict_after is 0"),
             ("queue = { max_wait = \"0s\" }", "models.m.queue.max_wait is 0"),
+            ("chat_template = \"a.jinja\"", "models.m.chat_template is for text-to-text models"),
             ("kv_cache = \"1GiB\"", "models.m.kv_cache is for text-to-text models"),
             ("deterministic = false", "models.m.deterministic is for text-to-text models"),
         ] {

@@ -140,7 +140,7 @@ impl ApiError {
             other => return Self::internal(other.to_string()),
         };
         let told = Self::from(inner);
-        let first = told.message.split(' ').next().unwrap_or_default();
+        let first = told.message.split([' ', ':']).next().unwrap_or_default();
         match (params.iter().find(|param| **param == first), index) {
             (Some(param), _) if matches!(inner, PoolError::Invalid { .. }) => told.param(*param),
             (_, Some(index)) => told.item(list, index),

@@ -5,6 +5,7 @@ mod embeddings;
 mod heartbeat;
 mod operations;
 mod requests;
+mod text;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -39,7 +39,7 @@ impl Grammars {
     pub fn json_object(&self) -> Result<Grammar, ModelError> {
         self.compile(
             TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))),
-            "JSON object",
+            "response_format: a JSON object",
         )
     }
 
@@ -51,10 +51,13 @@ impl Grammars {
     pub fn json_schema(&self, schema: &Value) -> Result<Grammar, ModelError> {
         if !schema.is_object() {
             return Err(ModelError::invalid(
-                "the JSON schema is no object; give one such as {\"type\": \"object\"}",
+                "response_format: the JSON schema is no object; give one such as {\"type\": \"object\"}",
             ));
         }
-        self.compile(TopLevelGrammar::from_json_schema(with_white_space(schema.clone())), "JSON schema")
+        self.compile(
+            TopLevelGrammar::from_json_schema(with_white_space(schema.clone())),
+            "response_format: the JSON schema",
+        )
     }
 
     /// One call, or several, of these tools, as the model's family writes them.
@@ -69,7 +72,7 @@ impl Grammars {
         several: bool,
     ) -> Result<Grammar, ModelError> {
         let grammar = format.grammar(tools, several, &*self.vocabulary);
-        self.compile(TopLevelGrammar::from_lark(grammar), "tool parameters")
+        self.compile(TopLevelGrammar::from_lark(grammar), "tools: a call with these parameters")
     }
 
     /// What follows once a model that may call these tools has begun a call: see [`ToolUse`](crate::ToolUse).

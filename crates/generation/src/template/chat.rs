@@ -40,7 +40,7 @@ impl Chat {
     pub(super) fn context(&self) -> Result<(Value, Option<Continued>), TemplateError> {
         let invalid = |message: &str| Err(TemplateError::Invalid(message.to_owned()));
         if self.messages.is_empty() {
-            return invalid("the list of messages is empty; give at least one");
+            return invalid("messages is an empty list; give at least one");
         }
         if self.continue_final_message && self.add_generation_prompt {
             return invalid("a final message can be continued, or an answer begun, but not both");

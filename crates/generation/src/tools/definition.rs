@@ -52,24 +52,24 @@ impl Tools {
     /// `_`, `-` and `.`, or parameters are no JSON object.
     pub fn new(tools: Vec<Tool>) -> Result<Self, ModelError> {
         if tools.is_empty() {
-            return Err(ModelError::invalid("the list of tools is empty; name one, or leave it out"));
+            return Err(ModelError::invalid("tools is an empty list; name one, or leave it out"));
         }
         for (index, tool) in tools.iter().enumerate() {
             let name = &tool.name;
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
             if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
                 return Err(ModelError::invalid(format!(
-                    "tool name {name:?}; accepted: 1 to 64 letters, digits, '_', '-' and '.'"
+                    "tools: the name {name:?}; accepted: 1 to 64 letters, digits, '_', '-' and '.'"
                 )));
             }
             if tools[..index].iter().any(|other| other.name == *name) {
                 return Err(ModelError::invalid(format!(
-                    "two tools are named {name:?}; give each a name of its own"
+                    "tools: two are named {name:?}; give each a name of its own"
                 )));
             }
             if !tool.parameters.is_object() {
                 return Err(ModelError::invalid(format!(
-                    "the parameters of tool {name:?} are no JSON schema object"
+                    "tools: the parameters of {name:?} are no JSON schema object"
                 )));
             }
         }

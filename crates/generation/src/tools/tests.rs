@@ -144,7 +144,7 @@ fn tools_that_are_none_are_refused() {
     let refused = |tools: Vec<Tool>| Tools::new(tools).unwrap_err().to_string();
     assert!(refused(vec![]).contains("empty"));
     assert!(refused(vec![tool("a b")]).contains("\"a b\""));
-    assert!(refused(vec![tool("a"), tool("a")]).contains("two tools"));
+    assert!(refused(vec![tool("a"), tool("a")]).contains("two are named"));
     let list = Tool { parameters: json!([]), ..tool("a") };
     assert!(refused(vec![list]).contains("no JSON schema object"));
     assert!(tools().only("mul").unwrap_err().to_string().contains("\"mul\""));

@@ -135,7 +135,7 @@ async fn what_cannot_be_served_is_refused_and_the_pool_lives() {
         (Ask { choices: 33, ..ask("x") }, "n is 33"),
         (ask(""), "the prompt is empty"),
         (Ask { prompt: vec![Item::Token(9999)], ..ask("x") }, "token id 9999"),
-        (Ask { stop: vec![String::new()], ..ask("x") }, "a stop string is empty"),
+        (Ask { stop: vec![String::new()], ..ask("x") }, "stop has an empty string"),
         (
             Ask { sampling: SamplingParams { temperature: -1.0, ..SamplingParams::default() }, ..ask("x") },
             "temperature is -1; accepted: a number from 0 to 2",

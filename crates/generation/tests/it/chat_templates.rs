@@ -95,7 +95,7 @@ fn what_is_wrong_is_told_in_one_line() {
         (render("{{ messages[0] | nope }}", message()), "nope"),
         (render("{{ messages.append(1) }}", message()), "would change a value"),
         (render("{{ raise_exception('only user') }}", message()), "refuses these messages: only user"),
-        (render("x", Vec::new()), "the list of messages is empty"),
+        (render("x", Vec::new()), "messages is an empty list"),
         (render("x", vec![json!("hello")]), "a message is no object"),
         (render("{{ missing | tojson }}", message()), "no JSON"),
     ];

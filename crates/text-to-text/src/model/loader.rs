@@ -130,8 +130,8 @@ impl TextLoader {
         match template.tool_format() {
             Some(format) => Ok(Some((format, tools))),
             None => Err(ModelError::invalid(format!(
-                "model {}'s chat template has no place for tools, or writes calls in a way that is not known; leave \
-                 tools out",
+                "tools: model {}'s chat template has no place for them, or writes calls in a way that is not known; \
+                 leave them out",
                 self.name
             ))),
         }

@@ -27,7 +27,7 @@ async fn what_cannot_be_served_is_told_in_one_line() {
         (ask().max_tokens(0), "max_tokens is 0; accepted: at least 1, or leave it out"),
         (ask().n(0), "n is 0; accepted: a number from 1 to 32"),
         (ask().n(33), "n is 33; accepted: a number from 1 to 32"),
-        (ask().stop([""]), "a stop string is empty; give at least one character, or leave it out"),
+        (ask().stop([""]), "stop has an empty string; give at least one character, or leave it out"),
         (
             ask().response_format(ResponseFormat::JsonObject),
             "this model names no end token, so its answers cannot follow a grammar",
@@ -67,9 +67,9 @@ async fn conversations_that_cannot_be_held_are_refused() {
     let pool = Tiny::new("llama2").load().await.unwrap();
     let ask = || pool.chat([Message::user("Hello")]).max_tokens(2);
     let error = pool.chat(Vec::<Message>::new()).await.unwrap_err();
-    assert_eq!(invalid(error), "the list of messages is empty; give at least one");
+    assert_eq!(invalid(error), "messages is an empty list; give at least one");
     let error = ask().tools([weather()]).await.unwrap_err();
-    assert!(invalid(error).starts_with("model tiny's chat template has no place for tools"));
+    assert!(invalid(error).starts_with("tools: model tiny's chat template has no place for them"));
     let error = ask().tool_choice(ToolChoice::Required).await.unwrap_err();
     assert_eq!(invalid(error), "tool_choice wants a call, and there are no tools; give some");
     assert_eq!(ask().tools([weather()]).tool_choice(ToolChoice::None).await.unwrap().usage.completion, 2);

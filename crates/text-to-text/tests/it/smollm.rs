@@ -56,8 +56,11 @@ async fn eight_chats_at_once_are_what_each_is_alone() {
     let Some(load) = smollm() else { return };
     let pool = load.deterministic(true).await.unwrap();
     let topics = ["rain", "bread", "Rome", "bees", "ships", "the moon", "glass", "chess"];
+    // Longer than a block of the cache.
     let system =
-        "You are a helpful assistant who answers in one short and friendly sentence, without any list.";
+        "You are a helpful assistant who answers in one short and friendly sentence, without any list. "
+            .repeat(5);
+    let system = system.trim_end();
     let ask = |number: usize| {
         let messages = [Message::system(system), Message::user(format!("Tell me about {}.", topics[number]))];
         pool.chat(messages).temperature(0.8).seed(number as u64).max_tokens(12)
@@ -119,7 +122,7 @@ async fn an_answer_follows_its_schema_and_bad_schemas_are_refused() {
     assert!(fields["population"].as_u64().unwrap() <= 99_999_999, "{value}");
 
     for (bad, expected) in [
-        (json!("string"), "the JSON schema is no object; "),
+        (json!("string"), "response_format: the JSON schema is no object; "),
         (json!({"type": "potato"}), "JSON schema cannot be followed: "),
         (json!({"type": "string", "pattern": "("}), "JSON schema cannot be followed: "),
     ] {
@@ -201,7 +204,7 @@ async fn a_tool_is_called_and_its_result_read() {
     assert!(["celsius", "kelvin"].contains(&arguments["unit"].as_str().unwrap()), "{arguments}");
 
     let turns = [question.clone(), Message::tool_calls(&calls), Message::tool("call_0", "21 degrees")];
-    let told = pool.chat(turns).tools([tool("weather")]).max_tokens(8).await.unwrap();
+    let told = pool.chat(turns).tools([tool("weather"), tool("clock")]).max_tokens(8).await.unwrap();
     assert!(told.usage.prompt > answer.usage.prompt, "{:?}", told.usage);
 
     let error = ask(ToolChoice::Named("map".to_owned())).await.unwrap_err().to_string();

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::http::{Connections, Listening};
+use crate::registry::Served;
 
 const BEAT: Duration = Duration::from_millis(10);
 /// So much later than the thread, at the 99th percentile.
@@ -139,7 +140,7 @@ async fn serve(model: &Path, tasks: &mut JoinSet<()>) -> (App, SocketAddr) {
 /// Keeps a model busy: as many callers as fill its batches.
 async fn saturate(app: &App, name: &'static str, done: Arc<AtomicUsize>, tasks: &mut JoinSet<()>) {
     let served = app.registry.served(name, pool_core::Deadline::NONE).await.unwrap();
-    let text_embedding::Ranker::Embedding(pool) = served else {
+    let Served::Ranker(text_embedding::Ranker::Embedding(pool)) = served else {
         panic!("{name} makes no vectors");
     };
     for caller in 0..32 {

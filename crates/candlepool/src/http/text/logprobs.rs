@@ -1,7 +1,8 @@
 //! How likely tokens were, as OpenAI tells it: one shape for chats, another for completions.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value};
 use text_to_text::{TextToText, Written};
 
 /// Of a message's tokens.
@@ -53,7 +54,7 @@ impl ChatLogprobs {
 pub(super) struct CompletionLogprobs {
     tokens: Vec<String>,
     token_logprobs: Vec<f32>,
-    top_logprobs: Vec<Map<String, Value>>,
+    top_logprobs: Vec<BTreeMap<String, f32>>,
     /// Where in the choice's text each token begins, in characters.
     text_offset: Vec<usize>,
 }
@@ -70,9 +71,9 @@ impl CompletionLogprobs {
             told.token_logprobs.push(finite(logprobs.own));
             let top = logprobs.top.iter();
             // Names that read the same are one; the likelier comes first and stays.
-            let mut named = Map::new();
+            let mut named = BTreeMap::new();
             for &(token, logprob) in top {
-                named.entry(pool.token_text(token)).or_insert_with(|| finite(logprob).into());
+                named.entry(pool.token_text(token).into_owned()).or_insert_with(|| finite(logprob));
             }
             told.top_logprobs.push(named);
             told.text_offset.push(*offset);

@@ -119,6 +119,7 @@ pub(super) const PARAMS: &[&str] = &[
     "stop",
     "n",
     "ignore_eos",
+    "response_format",
 ];
 
 /// How many of the likeliest tokens are drawn from; `None` for all, which 0 and -1 mean too, as other servers have it.

@@ -118,6 +118,6 @@ fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {
 }
 
 fn refusal(error: &text_to_text::Error) -> ApiError {
-    const OWN: &[&str] = &["top_logprobs", "tool_choice"];
+    const OWN: &[&str] = &["top_logprobs", "messages", "tools", "tool_choice"];
     ApiError::of_text(error, "messages", &[PARAMS, OWN].concat())
 }
