@@ -40,6 +40,7 @@ mod error;
 mod linear;
 mod matrix;
 mod store;
+mod tile;
 mod vector;
 
 pub use cache::{CacheGroup, CacheLayout, KvCache};
