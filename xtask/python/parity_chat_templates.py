@@ -51,6 +51,14 @@ CASES = {
                           "{%- set x = 'in' -%}{{ x }}:{{ message.content }}{% endgeneration %}\n{% else %}{{ message.content }}"
                           "{% endif %}" + END + "{{ x }}{# {% generation %} #}{% raw %}{% generation %}{% endraw %}",
                           [USER, ANSWER], {}),
+    "loops": ("{% for x in [1, 2, 3] if x != 2 %}{{ x }}/{{ loop.length }} {% endfor %}{% for x in 1, 2 %}{{ x }}{% endfor %}|"
+              "{% for key, value in {'if': 'in', 'b': ''}.items() if value %}{{ key }}{{ value }}{% else %}none{% endfor %}|"
+              "{% for x in ([1] if missing else [2, 'if']) %}{{ x }}{% endfor %}|{% for x in missing %}{{ x }}{% endfor %}|"
+              "{% for x in [1, [2, [3]]] recursive %}{% if x is sequence %}({{ loop(x) }}){% else %}{{ x }}{% endif %}{% endfor %}|"
+              "{% for x in messages[0].content.split(' if ') if x | length > 1 and x not in [' '] %}{{ x }};{% endfor %}|"
+              "{%- for(a, b) in [('in', 2)]%}{{ a }}{{ b }}{% endfor -%} | {% for x in 'ab' | list + ['%}'] %}{{ x }}{% endfor %}",
+              [{"role": "user", "content": "one if two if  "}], {}),
+    "a-loop-over-none": ("{% for tool in tools %}{{ tool.name }}{% endfor %}", [USER], {}),
     "namespaces": ("{% set ns = namespace(seen=0, text='') %}" + EACH + "{% set ns.seen = ns.seen + 1 %}"
                    "{% set ns.text = ns.text + message.role ~ ns.seen %}" + END + "{{ ns.seen }}{{ ns.text }}", [SYSTEM, USER], {}),
     "raise": (EACH + "{% if message.role == 'system' %}{{ raise_exception('no system message, ' ~ loop.index) }}{% endif %}"
@@ -82,6 +90,9 @@ CASES = {
     "printing": ("{{ true }} {{ none }} {{ 1.0 }} {{ 7 // 2 }} {{ 7 / 2 }} {{ -7 % 3 }} {{ 2 ** 10 }} {{ missing }} {{ [missing is defined, 1 is number] }} "
                  "{{ 'a' ~ 1 ~ none ~ true }} {{ ['a\\n', \"it's\", 'say \"x\"'] }} {{ 1 if false }} {{ 'x' if missing else 'y' }} {{ not missing }}",
                  [USER], {}),
+    "printing-numbers": ("{{ numbers }} {{ numbers | string }} {{ {'a': numbers} }} {% for x in numbers %}{{ x }} {{ x | string }} {% endfor %}"
+                         "{{ (1e-7,) }} {{ [] }} {{ {} }} {{ [missing] }} {{ [[none, true], 'a' ~ 1.5] }}", [USER], {"variables": {"numbers": [
+                             1e-7, -1.5e-5, 1e-4, 0.1, 1.0, -0.0, 1e15, 1e16, 1.5e300, 18446744073709551615, -9223372036854775808]}}),
     "tests": ("{% for x in ['s', 1, 1.5, none, true, [1], {'a': 1}, missing] %}{{ x is string }}{{ x is number }}{{ x is none }}"
               "{{ x is mapping }}{{ x is iterable }}{{ x is sequence }}{{ x is boolean }}{{ x is integer }}{{ x is defined }}"
               "{{ x is true }}{{ x is sameas none }} {% endfor %}{{ 3 is odd }}{{ 4 is divisibleby 2 }}{{ 'a' is in ['a'] }}{{ 1 is eq 1 }}",

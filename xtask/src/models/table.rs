@@ -2,6 +2,7 @@
 
 use super::{
     Model,
+    chat_templates::CHAT_TEMPLATES,
     origin::{Origin, Package, Part},
 };
 
@@ -177,6 +178,15 @@ pub(super) const MODELS: &[Model] = &[
             ("tokenizer_config.json", "9279e942392b742d633c7adbb89ebe002c98399db8926a7af5125c726f404070"),
         ],
     ),
+    // Those of many models, word for word, and versions of them that mark the model's own words for training.
+    Model {
+        name: "trl-chat-templates",
+        origin: Origin::Wheel {
+            package: Package { name: "trl", version: "1.16.0" },
+            folder: "trl/chat_templates",
+        },
+        files: CHAT_TEMPLATES,
+    },
 ];
 
 /// A tokenizer with its chat template, without weights.

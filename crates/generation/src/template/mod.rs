@@ -5,8 +5,9 @@
 //! template comes with a model from anywhere, so what it may compute is bounded.
 
 mod chat;
-mod generation_tag;
+mod printing;
 mod python;
+mod tags;
 mod text_methods;
 mod to_json;
 
@@ -169,13 +170,16 @@ impl Compiled {
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        environment.set_formatter(printing::print);
+        environment.add_filter("string", printing::to_text);
         environment.set_unknown_method_callback(python::method);
         environment.add_filter("tojson", to_json::to_json);
+        environment.add_filter(tags::LOOPED, python::looped_over);
         environment.add_function("raise_exception", raise_exception);
         environment.add_test("sequence", python::is_sequence);
         environment.add_test("iterable", python::is_iterable);
         // As Jinja reads every source.
-        let source = generation_tag::replace(&source.replace("\r\n", "\n").replace('\r', "\n"));
+        let source = tags::replace(&source.replace("\r\n", "\n").replace('\r', "\n"));
         environment.add_template_owned(NAME, source.clone()).map_err(|error| TemplateError::Syntax {
             line: error.line().unwrap_or(0),
             message: describe(&error),

@@ -34,6 +34,14 @@ pub(super) fn is_iterable(value: &Value) -> bool {
     is_sequence(value) || value.kind() == ValueKind::Iterable
 }
 
+/// What is looped over: anything but none.
+pub(super) fn looped_over(value: &Value) -> Result<Value, Error> {
+    if value.is_none() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "none cannot be looped over"));
+    }
+    Ok(value.clone())
+}
+
 fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     match name {
         "append" | "extend" | "insert" | "pop" | "remove" | "clear" | "reverse" | "sort" => {

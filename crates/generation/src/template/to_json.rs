@@ -36,10 +36,10 @@ pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
 }
 
 /// Longer than this no text may get: lists that are made of themselves have no end.
-const MOST: usize = 4 << 20;
+pub(super) const MOST: usize = 4 << 20;
 
 /// Deeper than this nothing is, but what loops.
-const DEEPEST: usize = 200;
+pub(super) const DEEPEST: usize = 200;
 
 struct Json {
     out: String,
@@ -160,7 +160,7 @@ fn number(value: &Value) -> Result<String, Error> {
 }
 
 /// A float as Python writes it: the fewest digits that tell it apart, with an exponent below 1e-4 and from 1e16.
-fn float(number: f64) -> String {
+pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
     }

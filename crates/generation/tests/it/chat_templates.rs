@@ -70,6 +70,9 @@ fn a_template_that_loops_is_stopped() {
         "{{ messages | tojson * 90000000 }}",
         "{% set ns = namespace(l=[1]) %}{% for i in range(20) %}{% set ns.l = ns.l + ns.l %}{% endfor %}\
          {{ [ns.l, ns.l, ns.l] | tojson }}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = {1: ns.l, 2: ns.l} %}{% endfor %}\
+         {{ ns.l | string }}",
     ];
     for source in sources {
         let template = ChatTemplate::new(source).unwrap();
@@ -98,6 +101,10 @@ fn what_is_wrong_is_told_in_one_line() {
         (render("x", Vec::new()), "messages is an empty list"),
         (render("x", vec![json!("hello")]), "a message is no object"),
         (render("{{ missing | tojson }}", message()), "no JSON"),
+        (
+            render("\n{% for tool in tools %}{{ tool }}{% endfor %}", message()),
+            "failed in line 2: invalid operation: none cannot",
+        ),
     ];
     for (got, expected) in cases {
         assert!(got.contains(expected), "{got:?} lacks {expected:?}");

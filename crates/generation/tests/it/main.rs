@@ -4,6 +4,7 @@
 mod answers;
 mod chat_templates;
 mod grammars;
+mod real_chat_templates;
 mod scripted;
 mod streams;
 mod vocabulary;
