@@ -8,7 +8,7 @@ use crate::job::GenerationJob;
 use crate::output::{Choice, Delta, FinishReason, Written};
 use crate::sampling::{Sampler, Unsampled, logprobs};
 use crate::text::TextStream;
-use crate::tools::ToolParser;
+use crate::tools::{ToolCall, ToolParser};
 use crate::vocabulary::Vocabulary;
 
 /// Writes one choice of a job: from each row of logits to tokens, and from tokens to what its caller sees.
@@ -20,6 +20,8 @@ pub(crate) struct Writer {
     /// What a call must look like once one has begun, and whether the grammar at hand is of such a call.
     call: Option<Arc<Grammar>>,
     within_call: bool,
+    /// Whether the answer ends with its first call.
+    one_call: bool,
     text: TextStream,
     tools: Option<ToolParser>,
     ignore_eos: bool,
@@ -57,6 +59,7 @@ impl Writer {
             text: TextStream::new(job.stop.clone()),
             call: job.tools.as_ref().and_then(|used| used.call.clone()),
             within_call: false,
+            one_call: job.tools.as_ref().is_some_and(|used| !used.several),
             tools: job.tools.as_ref().map(|used| ToolParser::new(used.format, used.tools.clone())),
             ignore_eos: job.ignore_eos,
             written: 0,
@@ -161,7 +164,8 @@ impl Writer {
         let (text, tokens) = self.text.push(token, &bytes);
         self.show(&text, tokens);
         self.follow_call(vocabulary);
-        if self.text.has_stopped() || completes {
+        let called = self.one_call && !self.whole.tool_calls.is_empty();
+        if self.text.has_stopped() || completes || called {
             self.finish(FinishReason::Stop);
         } else if self.written >= self.most {
             self.finish(FinishReason::Length);
@@ -197,8 +201,15 @@ impl Writer {
             Some(tools) => {
                 let (text, calls) = tools.push(text);
                 self.whole.text.push_str(&text);
-                self.whole.tool_calls.extend(calls);
+                self.add_calls(calls);
             }
+        }
+    }
+
+    fn add_calls(&mut self, calls: Vec<ToolCall>) {
+        self.whole.tool_calls.extend(calls);
+        if self.one_call {
+            self.whole.tool_calls.truncate(1);
         }
     }
 
@@ -212,7 +223,7 @@ impl Writer {
         if let Some(tools) = &mut self.tools {
             let (text, calls) = tools.finish();
             self.whole.text.push_str(&text);
-            self.whole.tool_calls.extend(calls);
+            self.add_calls(calls);
         }
         let calls = reason == FinishReason::Stop && !self.whole.tool_calls.is_empty();
         self.whole.finish = if calls { FinishReason::ToolCalls } else { reason };

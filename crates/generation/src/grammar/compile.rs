@@ -80,8 +80,13 @@ impl Grammars {
     /// # Errors
     ///
     /// As [`Grammars::tool_calls`].
-    pub fn begun_call(&self, format: ToolFormat, tools: &Tools) -> Result<Grammar, ModelError> {
-        self.tool_calls(format, tools, format.lists_calls())
+    pub fn begun_call(
+        &self,
+        format: ToolFormat,
+        tools: &Tools,
+        several: bool,
+    ) -> Result<Grammar, ModelError> {
+        self.tool_calls(format, tools, several && format.lists_calls())
     }
 
     fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {

@@ -13,6 +13,8 @@ pub struct ToolUse {
     pub format: ToolFormat,
     /// The tools.
     pub tools: Tools,
+    /// Whether an answer may call more than once.
+    pub several: bool,
     /// What a call must look like once the model has begun one: see
     /// [`Grammars::begun_call`](crate::Grammars::begun_call). `None`: the model is left alone, and what is no call stays
     /// text.

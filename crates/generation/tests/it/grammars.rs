@@ -193,6 +193,10 @@ async fn a_call_that_was_begun_is_written_as_its_grammar_says_and_then_the_answe
         assert!(choice.text.matches("<tool_call>").count() <= 1, "{:?}", choice.text);
         assert!(!choice.text.contains("</tool_call>{"), "{:?}", choice.text);
         called += choice.tool_calls.len();
+        // One that may make a single call ends with it.
+        let single = pool.answer(Ask { one_call: true, ..one.clone() }).await.unwrap().choices.remove(0);
+        assert_eq!(single.tool_calls, choice.tool_calls[..choice.tool_calls.len().min(1)]);
+        assert_eq!(single.finish == FinishReason::ToolCalls, !choice.tool_calls.is_empty(), "{single:?}");
         // Without the grammar it is no call.
         let free = Ask { tools: one.tools.map(|(format, tools, _)| (format, tools, Choosing::Auto)), ..one };
         assert!(pool.answer(free).await.unwrap().choices[0].tool_calls.is_empty());

@@ -179,6 +179,7 @@ pub(crate) struct Ask {
     pub(crate) ignore_eos: bool,
     pub(crate) schema: Option<Value>,
     pub(crate) tools: Option<(ToolFormat, Tools, Choosing)>,
+    pub(crate) one_call: bool,
     pub(crate) priority: Priority,
 }
 
@@ -198,6 +199,7 @@ pub(crate) fn ask(text: &str) -> Ask {
         stop: Vec::new(),
         ignore_eos: false,
         schema: None,
+        one_call: false,
         tools: None,
         priority: Priority::Normal,
     }
@@ -246,10 +248,15 @@ impl Loader for ScriptLoader {
         job.ignore_eos = ask.ignore_eos;
         job.grammar = ask.schema.as_ref().map(|schema| self.grammars.json_schema(schema)).transpose()?;
         if let Some((format, tools, choosing)) = &ask.tools {
-            let mut used = ToolUse { format: *format, tools: tools.clone(), call: None };
+            let mut used =
+                ToolUse { format: *format, tools: tools.clone(), several: !ask.one_call, call: None };
             match choosing {
-                Choosing::Required => job.grammar = Some(self.grammars.tool_calls(*format, tools, true)?),
-                Choosing::Begun => used.call = Some(Arc::new(self.grammars.begun_call(*format, tools)?)),
+                Choosing::Required => {
+                    job.grammar = Some(self.grammars.tool_calls(*format, tools, !ask.one_call)?)
+                }
+                Choosing::Begun => {
+                    used.call = Some(Arc::new(self.grammars.begun_call(*format, tools, !ask.one_call)?))
+                }
                 Choosing::Auto => {}
             }
             job.tools = Some(used);

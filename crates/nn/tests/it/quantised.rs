@@ -140,8 +140,11 @@ fn quantised_activations_stay_near() {
         for deterministic in [false, true] {
             let decoder = load(&store, Activations::Quantised, deterministic);
             let apart = relative(&at_once(&decoder, &tokens()), &wanted);
-            // Rounding activations to eight bits is an error of half a percent a product, over fifteen products.
-            assert!(apart > 1e-6 && apart < 0.05, "{kind:?}: {apart:.1e} apart");
+            // Rounding activations to eight bits is an error of half a percent a product, over fifteen products. Kinds
+            // that are widened on the way round nothing.
+            let exact = [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1].contains(&kind);
+            let expected = if exact { 0.0..1e-5 } else { 1e-6..0.05 };
+            assert!(expected.contains(&apart), "{kind:?}: {apart:.1e} apart");
         }
     }
 }

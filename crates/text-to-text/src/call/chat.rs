@@ -62,7 +62,7 @@ impl Chat {
         self
     }
 
-    /// Whether a model that [must](ToolChoice::Required) call tools may call several at once. Default: it may.
+    /// Whether an answer may call several tools. Default: it may.
     pub fn parallel_tool_calls(mut self, several: bool) -> Self {
         self.input.parallel_tool_calls = several;
         self

@@ -99,15 +99,20 @@ impl TextLoader {
         let Some((format, tools)) = tools else {
             return Ok(Conversed { prompt, tools: None, grammar: self.format_grammar(&asked.format)? });
         };
+        let several = chat.parallel_tool_calls;
         let (call, grammar) = match &chat.tool_choice {
             ToolChoice::Required => (None, Some(tools.clone())),
             ToolChoice::Named(name) => (None, Some(tools.only(name)?)),
             // Without an end, a call's grammar would have none either.
             _ if asked.ignore_eos => (None, None),
-            _ => (Some(Arc::new(self.grammars.begun_call(format, &tools)?)), None),
+            _ => (Some(Arc::new(self.grammars.begun_call(format, &tools, several)?)), None),
         };
-        let grammar = grammar.map(|tools| self.grammars.tool_calls(format, &tools, chat.parallel_tool_calls));
-        Ok(Conversed { prompt, tools: Some(ToolUse { format, tools, call }), grammar: grammar.transpose()? })
+        let grammar = grammar.map(|tools| self.grammars.tool_calls(format, &tools, several));
+        Ok(Conversed {
+            prompt,
+            tools: Some(ToolUse { format, tools, several, call }),
+            grammar: grammar.transpose()?,
+        })
     }
 
     /// The tools that the model is shown, and how it calls them.
