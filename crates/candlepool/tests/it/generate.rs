@@ -112,7 +112,7 @@ async fn an_interrupted_text_stays_as_far_as_it_came() {
 async fn a_trained_model_knows_the_capital_of_france() {
     let Some(folder) = trained("SmolLM2-135M-Instruct") else { return };
     let file = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let model = ["--model", file.to_str().unwrap(), "--max-tokens", "24"];
+    let model = ["--model", file.to_str().unwrap(), "--max-tokens", "12"];
     let question = "What is the capital of France?";
     let output = run(&[&["generate", "--format", "json"], &model[..], &[question]].concat()).await;
     assert!(output.status.success(), "{}", stderr(&output));
@@ -121,17 +121,17 @@ async fn a_trained_model_knows_the_capital_of_france() {
     let tokens = document["tokens"].as_array().unwrap().len();
     let finish = document["finish_reason"].as_str().unwrap();
     assert!(
-        finish == "stop" && (1..24).contains(&tokens) || finish == "length" && tokens == 24,
+        finish == "stop" && (1..12).contains(&tokens) || finish == "length" && tokens == 12,
         "{document}"
     );
     let output = run(&[&["chat"], &model[..], &[question]].concat()).await;
     assert_eq!(stdout(&output), format!("{}\n", document["text"].as_str().unwrap()), "{}", stderr(&output));
 
-    let talk = format!("My name is Ada.\n{question}\n/reset\n{question}\n");
+    let talk = format!("My name is Ada.\n/reset\n{question}\n");
     let output = run_with(&[&["chat"], &model[..]].concat(), talk.as_bytes()).await;
     assert!(output.status.success(), "{}", stderr(&output));
     // After /reset it is asked the very same as above.
     let last = format!("{}\n", document["text"].as_str().unwrap());
     assert!(stdout(&output).ends_with(&last), "{}", stdout(&output));
-    assert!(stdout(&output).lines().count() >= 3, "{}", stdout(&output));
+    assert!(stdout(&output).lines().count() >= 2, "{}", stdout(&output));
 }
