@@ -90,6 +90,13 @@ impl Load {
         self
     }
 
+    /// Computes exactly, as with [`Dtype::F32`], where the weights take no more than this that way: rounding costs small
+    /// models most, and saves them least. Default: 0, so only the dtype decides.
+    pub fn exact_up_to(mut self, bytes: Bytes) -> Self {
+        self.settings.exact_up_to = bytes;
+        self
+    }
+
     /// Sets the device to compute on. Only the CPU is supported so far, and the default.
     pub fn device(mut self, device: DeviceChoice) -> Self {
         self.settings.device = device;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use pool_core::compute::Claim;
 use pool_core::{Engine, ModelId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use crate::failure::{Usage, told};
 
@@ -41,6 +42,10 @@ pub(crate) struct InputArgs {
 
 /// A longer line is an item that fails, and is not kept in memory.
 const LONGEST_LINE: usize = 16 << 20;
+/// No model takes a longer text.
+const LONGEST_TEXT: usize = 16 << 20;
+/// What marks a text as UTF-8 for editors of Windows.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// JSON longer than this is parsed on a compute lane.
 const HEAVY: usize = 64 << 10;
 /// On whose account that goes: nobody calls a model so.
@@ -106,10 +111,12 @@ impl Raw {
 }
 
 fn utf8(line: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(line).map_err(|error| {
-        let at = error.utf8_error().valid_up_to() + 1;
-        format!("the line is not UTF-8: byte {at} of it begins no character; convert the input to UTF-8")
-    })
+    String::from_utf8(line).map_err(|error| not_utf8("the line", error))
+}
+
+fn not_utf8(what: &str, error: FromUtf8Error) -> String {
+    let at = error.utf8_error().valid_up_to() + 1;
+    format!("{what} is not UTF-8: byte {at} of it begins no character; convert the input to UTF-8")
 }
 
 /// The fields of an object that mean something here, as they are written.
@@ -201,7 +208,7 @@ impl Input {
         let jsonl = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl"));
         let format = format.unwrap_or(if jsonl { InputFormat::Jsonl } else { InputFormat::Lines });
         if file == Path::new("-") {
-            return Ok(Self::Lines(Lines::new(tokio::io::stdin(), "standard input".into(), None, format)));
+            return Ok(Self::stdin(format));
         }
         let opened = async {
             let opened = tokio::fs::File::open(file).await?;
@@ -214,6 +221,11 @@ impl Input {
         };
         let (opened, size) = opened.await.map_err(|error| cannot_read(file, error))?;
         Ok(Self::Lines(Lines::new(opened, file.to_owned(), size, format)))
+    }
+
+    /// The lines of standard input.
+    pub(crate) fn stdin(format: InputFormat) -> Self {
+        Self::Lines(Lines::new(tokio::io::stdin(), "standard input".into(), None, format))
     }
 
     /// The input's size in bytes, where it is known.
@@ -239,6 +251,35 @@ impl Input {
             Self::Lines(lines) => lines.next().await.map_err(|error| cannot_read(&lines.name, error)),
         }
     }
+}
+
+/// All of standard input as one text, without the line end that most programs put last.
+///
+/// # Errors
+///
+/// It cannot be read, is no text or too long.
+pub(crate) async fn stdin_text() -> anyhow::Result<String> {
+    let read = whole(tokio::io::stdin()).await;
+    read.map_err(|error| cannot_read(Path::new("standard input"), error))?.map_err(|why| anyhow!(why))
+}
+
+async fn whole(reader: impl AsyncRead + Unpin) -> std::io::Result<Result<String, String>> {
+    let mut bytes = Vec::new();
+    reader.take(LONGEST_TEXT as u64 + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() > LONGEST_TEXT {
+        let limit = LONGEST_TEXT >> 20;
+        return Ok(Err(format!("standard input is longer than {limit} MiB; shorten the text")));
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(String::from_utf8(bytes).map_err(|error| not_utf8("standard input", error)))
 }
 
 fn cannot_read(path: &Path, error: std::io::Error) -> anyhow::Error {
@@ -315,8 +356,8 @@ impl Lines {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        if std::mem::take(&mut self.first) && line.starts_with(b"\xef\xbb\xbf") {
-            line.drain(..3);
+        if std::mem::take(&mut self.first) && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
         }
         let raw = match self.format {
             InputFormat::Lines => Raw::Line(line),
@@ -387,6 +428,17 @@ mod tests {
         assert_eq!(read[0], Ok(LONGEST_LINE));
         assert_eq!((&read[1], &read[3]), (&Ok(5), &Ok(4)));
         assert!(read[2].as_ref().unwrap_err().contains("longer than 16 MiB"), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_whole_text_is_bounded_and_loses_the_last_line_end_alone() {
+        let text = |bytes: &'static [u8]| async move { whole(bytes).await.unwrap() };
+        assert_eq!(text(b"").await.unwrap(), "");
+        assert_eq!(text(b"\xef\xbb\xbfa\r\nb\n\r\n").await.unwrap(), "a\r\nb\n");
+        assert!(text(b"a\xff").await.unwrap_err().starts_with("standard input is not UTF-8: byte 2"));
+        let longest = vec![b'a'; LONGEST_TEXT + 1];
+        assert_eq!(whole(&longest[1..]).await.unwrap().map(|text| text.len()), Ok(LONGEST_TEXT));
+        assert!(whole(&longest[..]).await.unwrap().unwrap_err().contains("longer than 16 MiB"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The command line: what is asked, and which command does it.
 
+mod answer;
+mod chat;
 mod embed;
+mod generate;
 mod input;
 mod list;
 mod model;
@@ -43,6 +46,10 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Order texts by how relevant they are to a query.
     Rerank(rerank::RerankArgs),
+    /// Talk with a language model.
+    Chat(chat::ChatArgs),
+    /// Have a language model write a text.
+    Generate(generate::GenerateArgs),
     /// Download a model, or bring the one in the cache up to date.
     Pull(pull::PullArgs),
     /// List the models in the cache and those compiled in.
@@ -68,6 +75,8 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         (Ok(()), Command::Serve(arguments)) => Box::pin(serve::run(arguments, log_format)).await,
         (Ok(()), Command::Embed(arguments)) => Box::pin(embed::run(arguments)).await,
         (Ok(()), Command::Rerank(arguments)) => Box::pin(rerank::run(arguments)).await,
+        (Ok(()), Command::Chat(arguments)) => Box::pin(chat::run(arguments)).await,
+        (Ok(()), Command::Generate(arguments)) => Box::pin(generate::run(arguments)).await,
         (Ok(()), Command::Pull(arguments)) => Box::pin(pull::run(arguments)).await,
         (Ok(()), Command::List(arguments)) => Box::pin(list::run(arguments)).await,
         (Ok(()), Command::Ps(arguments)) => Box::pin(ps::run(arguments)).await,

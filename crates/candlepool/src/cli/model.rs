@@ -4,12 +4,13 @@ use std::fmt;
 
 use clap::Args;
 use model_source::{Dtype, Source};
-use pool_core::{Engine, GroupConfig};
+use pool_core::{Bytes, Engine, GroupConfig};
 use text_embedding::Ranker;
+use text_to_text::TextToText;
 
 use crate::progress::DownloadBar;
 
-/// Which model a command uses.
+/// Which embedding model or cross-encoder a command uses.
 #[derive(Args, Debug)]
 pub(super) struct ModelArgs {
     /// The model: hf:owner/name, a folder, a .safetensors file, or builtin
@@ -23,10 +24,7 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     /// Loads it, whatever it is for, and shows its download.
     pub(super) async fn load(&self, engine: &Engine) -> anyhow::Result<Ranker> {
-        let mut group = GroupConfig::new(self.to_string().as_str());
-        // One caller, who waits as long as it takes.
-        group.limits.max_wait = None;
-        let load = Ranker::load_in(engine, &self.model).group(group).dtype(self.dtype);
+        let load = Ranker::load_in(engine, &self.model).group(for_one_caller(&self.model)).dtype(self.dtype);
         Ok(load.progress(DownloadBar::new()).await?)
     }
 }
@@ -35,4 +33,43 @@ impl fmt::Display for ModelArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.model.fmt(f)
     }
+}
+
+/// Small enough to be downloaded without being asked for.
+const SMALL_CHAT_MODEL: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
+
+/// A model whose weights take no more when they are widened is computed with exactly: it writes some twenty tokens a
+/// second and more all the same, and rounding would change its answers most.
+const EXACT_UP_TO: Bytes = Bytes(1 << 30);
+
+/// Which language model a command uses.
+#[derive(Args, Debug)]
+pub(super) struct LanguageModelArgs {
+    /// The language model: hf:owner/name[@revision][:file], a folder, or a .gguf file
+    #[arg(long, value_name = "SOURCE", default_value = SMALL_CHAT_MODEL, value_parser = clap::value_parser!(Source))]
+    model: Source,
+    /// How quantised weights are computed with: f32 is exact; auto is f32 for a small model, else faster and rounded to 8 bits
+    #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
+    dtype: Dtype,
+}
+
+impl LanguageModelArgs {
+    /// Loads it and shows its download.
+    pub(super) async fn load(&self, engine: &Engine) -> anyhow::Result<TextToText> {
+        let load = TextToText::load_in(engine, &self.model).group(for_one_caller(&self.model));
+        Ok(load.dtype(self.dtype).exact_up_to(EXACT_UP_TO).progress(DownloadBar::new()).await?)
+    }
+}
+
+impl fmt::Display for LanguageModelArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.model.fmt(f)
+    }
+}
+
+/// A group named after its source, for one caller, who waits as long as it takes.
+fn for_one_caller(model: &Source) -> GroupConfig {
+    let mut group = GroupConfig::new(model.to_string().as_str());
+    group.limits.max_wait = None;
+    group
 }

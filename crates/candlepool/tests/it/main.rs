@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
 
 mod bad_input;
+mod chat;
 mod commands;
+mod decoder;
 mod embed;
+mod generate;
 mod process;
 mod server;
 mod shutdown;
 mod slow_clients;
+#[cfg(target_os = "linux")]
+mod terminal;
