@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn empty_ones_are_refused() {
         let error = StopStrings::new(["a", ""]).unwrap_err();
-        assert!(error.to_string().contains("is empty"), "{error}");
+        assert!(error.to_string().contains("an empty string"), "{error}");
         assert!(StopStrings::new(vec!["x"; 33]).unwrap_err().to_string().contains("at most 32"));
     }
 }

@@ -102,7 +102,8 @@ impl Decoder {
     }
 
     fn logits(&self, hidden: &[f32]) -> Result<Vec<f32>, NnError> {
-        let mut logits = self.head.apply(&self.norm.apply(hidden))?;
+        // An error here goes straight into what is drawn.
+        let mut logits = self.head.apply_compensated(&self.norm.apply(hidden))?;
         if let Some(cap) = self.config.logit_soft_cap {
             logits.par_chunks_mut(TASK).for_each(|logits| {
                 logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());

@@ -34,6 +34,7 @@
 //! # Ok::<(), nn::NnError>(())
 //! ```
 
+mod blocks;
 mod cache;
 mod decoder;
 mod error;

@@ -41,12 +41,20 @@ impl Linear {
 
     /// One row of results for each row of `inputs`.
     pub(crate) fn apply(&self, inputs: &[f32]) -> Result<Vec<f32>, NnError> {
-        let mut outputs = self.matrix.product(inputs)?;
+        Ok(self.biased(self.matrix.product(inputs)?))
+    }
+
+    /// The same, with next to nothing lost by rounding: for few rows.
+    pub(crate) fn apply_compensated(&self, inputs: &[f32]) -> Result<Vec<f32>, NnError> {
+        Ok(self.biased(self.matrix.compensated_product(inputs)?))
+    }
+
+    fn biased(&self, mut outputs: Vec<f32>) -> Vec<f32> {
         if let Some(bias) = &self.bias {
             for row in outputs.chunks_exact_mut(bias.len()) {
                 crate::vector::add(row, bias);
             }
         }
-        Ok(outputs)
+        outputs
     }
 }

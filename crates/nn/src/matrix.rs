@@ -8,9 +8,11 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor, QuantizedType};
 use candle_core::{Device, Module, Storage, Tensor};
 use rayon::prelude::*;
 
+use crate::blocks::{BlockKind, Blocks};
 use crate::error::NnError;
 use crate::store::{StoredMatrix, TensorStore};
 use crate::tile::products;
+use crate::vector::add;
 
 /// How a decoder computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,13 +52,8 @@ enum Kind {
     /// Dot product by dot product: below the tensor library's choice of kernels.
     QuantisedFixed(Box<dyn QuantizedType>),
     /// Stretches of it are widened to f32 when they are met, in a fixed order.
-    Widened(Box<dyn QuantizedType>),
+    Widened(Blocks),
 }
-
-/// Quantisations whose products with rounded activations the tensor library computes number by number. Widening them is as
-/// fast for one row and five times as fast for a prompt (two busy cores, Q4_1 of 1536 x 768, 128 rows: 11 ms for 54 ms), and
-/// it rounds nothing.
-const WIDENED: [GgmlDType; 3] = [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1];
 
 /// Rows from which on the tensor library's matrix product is worth its preparations. Fewer are bound by reading the weights
 /// once (two cores, SmolLM2 135M: 8 rows took it 350 ms, dot products 200 ms; 128 rows 730 ms and 1,900 ms).
@@ -119,9 +116,7 @@ impl Matrix {
                 })
             })?,
             Kind::Widened(weight) => self.by_stretches(rows, |outputs, columns| {
-                let numbers: Vec<u32> = outputs.map(|output| output as u32).collect();
-                let stretch = weight.embedding(&numbers, self.outputs, self.inputs)?;
-                products(stretch.as_slice()?, inputs, self.inputs, columns);
+                products(&weight.widened(outputs), inputs, self.inputs, columns);
                 Ok(())
             }),
             Kind::Quantised(weight) => {
@@ -136,6 +131,39 @@ impl Matrix {
         }
     }
 
+    /// Like [`product`](Self::product), but what rounding takes from the activations is multiplied too, as rows of their own:
+    /// what is lost then is the rounding of a rounding. A few rows are bound by reading the weights, and twice as many by
+    /// hardly more.
+    pub(crate) fn compensated_product(&self, inputs: &[f32]) -> Result<Vec<f32>, NnError> {
+        let Some(grid) = self.grid().filter(|_| !inputs.is_empty()) else {
+            return self.product(inputs);
+        };
+        let dense = Tensor::from_slice(inputs, (inputs.len() / self.inputs, self.inputs), &Device::Cpu)?;
+        let rounded = QTensor::quantize(&dense, grid)?.dequantize(&Device::Cpu)?;
+        let mut rows: Vec<f32> = rounded.flatten_all()?.to_vec1()?;
+        let rests: Vec<f32> = inputs.iter().zip(&rows).map(|(input, rounded)| input - rounded).collect();
+        rows.extend(rests);
+        let mut outputs = self.product(&rows)?;
+        let rests = outputs.split_off(outputs.len() / 2);
+        add(&mut outputs, &rests);
+        Ok(outputs)
+    }
+
+    /// What the tensor library rounds activations to before they meet this matrix. `None`: to nothing.
+    fn grid(&self) -> Option<GgmlDType> {
+        use GgmlDType::{Q2K, Q3K, Q4_0, Q4K, Q5K, Q6K, Q8_0, Q8K};
+        let dtype = match &self.kind {
+            Kind::Quantised(QMatMul::QTensor(tensor)) => tensor.dtype(),
+            Kind::QuantisedFixed(weight) => weight.dtype(),
+            _ => return None,
+        };
+        match dtype {
+            Q4_0 | Q8_0 => Some(Q8_0),
+            Q2K | Q3K | Q4K | Q5K | Q6K | Q8K => Some(Q8K),
+            _ => None,
+        }
+    }
+
     /// The rows of the matrix that have these numbers, one after another.
     pub(crate) fn rows(&self, numbers: &[u32]) -> Result<Vec<f32>, NnError> {
         match &self.kind {
@@ -147,7 +175,11 @@ impl Matrix {
                 let numbers = Tensor::from_slice(numbers, numbers.len(), &Device::Cpu)?;
                 Ok(weight.embedding(&numbers)?.flatten_all()?.to_vec1()?)
             }
-            Kind::QuantisedFixed(weight) | Kind::Widened(weight) => {
+            Kind::Widened(weight) => {
+                let rows = numbers.iter().map(|&number| weight.widened(number as usize..number as usize + 1));
+                Ok(rows.flatten().collect())
+            }
+            Kind::QuantisedFixed(weight) => {
                 let rows = weight.embedding(numbers, self.outputs, self.inputs)?;
                 Ok(rows.as_slice::<f32>()?.to_vec())
             }
@@ -201,8 +233,8 @@ impl Kind {
     }
 
     fn quantised(tensor: &Arc<QTensor>, precision: Precision) -> Result<Self, NnError> {
-        if WIDENED.contains(&tensor.dtype()) {
-            return Ok(Self::Widened(tensor.dtype().from_data(tensor.data()?)));
+        if let Some(kind) = BlockKind::of(tensor.dtype()) {
+            return Ok(Self::Widened(Blocks::new(kind, tensor)?));
         }
         match precision.deterministic {
             // The blocks alone, without the tensor library's choice of kernels.
@@ -220,7 +252,7 @@ impl fmt::Debug for Matrix {
             Kind::Quantised(QMatMul::QTensor(tensor)) => format!("{:?}", tensor.dtype()),
             Kind::Quantised(_) => "widened".to_owned(),
             Kind::QuantisedFixed(weight) => format!("{:?}, fixed order", weight.dtype()),
-            Kind::Widened(weight) => format!("{:?}, widened on the way", weight.dtype()),
+            Kind::Widened(weight) => format!("{:?}, widened on the way", weight.kind()),
         };
         write!(f, "Matrix({} x {}, {kind})", self.outputs, self.inputs)
     }
@@ -325,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_is_widened_meets_activations_as_they_are() {
-        for kind in WIDENED {
+        for kind in [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
             let stored = stored(Some(kind), &tensor(50, 96, 3));
             let exact = Matrix::new(stored.clone(), deterministic(Activations::F32)).unwrap();
             let widened = Matrix::new(stored, Precision::default()).unwrap();
@@ -333,6 +365,37 @@ mod tests {
                 let activations = tensor(rows, 96, 9).flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let products = [&exact, &widened].map(|matrix| bits(&matrix.product(&activations).unwrap()));
                 assert_eq!(products[0], products[1], "{kind:?}, {rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn what_rounding_takes_is_given_back() {
+        for kind in KINDS {
+            let stored = stored(kind, &tensor(40, 512, 11));
+            let exact = Matrix::new(stored.clone(), deterministic(Activations::F32)).unwrap();
+            let activations = tensor(5, 512, 12).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let wanted = exact.product(&activations).unwrap();
+            let apart = |found: &[f32]| {
+                let norm =
+                    |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
+                norm(&mut found.iter().zip(&wanted).map(|(a, b)| a - b)) / norm(&mut wanted.iter().copied())
+            };
+            for deterministic in [false, true] {
+                let precision = Precision { activations: Activations::Quantised, deterministic };
+                let matrix = Matrix::new(stored.clone(), precision).unwrap();
+                let plain = apart(&matrix.product(&activations).unwrap());
+                let compensated = apart(&matrix.compensated_product(&activations).unwrap());
+                assert!(compensated < 1e-4, "{matrix:?}: {compensated:.1e} for {plain:.1e}");
+                let rounds = matrix.grid().is_some();
+                assert!(
+                    !rounds || plain > 10.0 * compensated,
+                    "{matrix:?}: {compensated:.1e} for {plain:.1e}"
+                );
+                let row = &activations[512..1024];
+                let alone = matrix.compensated_product(row).unwrap();
+                let together = &matrix.compensated_product(&activations).unwrap()[40..80];
+                assert!(!deterministic || bits(&alone) == bits(together), "{matrix:?}");
             }
         }
     }

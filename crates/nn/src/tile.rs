@@ -1,9 +1,6 @@
 //! Rows of activations times rows of weights: each sum in the same order, however many rows there are.
 
-use crate::vector::wide;
-
-/// Sums that one product is gathered in: a register of eight.
-const LANES: usize = 8;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Activations that meet the same weights while these are in registers, and weights that meet the same activations: twelve
 /// sums, whose additions hide each other's latency, and seven loads for them.
@@ -16,104 +13,78 @@ const LONE_COLUMNS: usize = 8;
 /// first.
 pub(crate) fn products(weights: &[f32], inputs: &[f32], depth: usize, columns: &mut [f32]) {
     let rows = inputs.len() / depth;
-    match pulp::Arch::new() {
-        // Without an instruction for it, a fused product is a call.
-        pulp::Arch::Scalar => in_blocks::<false>(weights, inputs, depth, rows, columns),
-        _ => wide(
-            #[inline(always)]
-            || in_blocks::<true>(weights, inputs, depth, rows, columns),
-        ),
+    Arch::new().dispatch(Products { weights, inputs, depth, rows, columns });
+}
+
+struct Products<'a> {
+    weights: &'a [f32],
+    inputs: &'a [f32],
+    depth: usize,
+    rows: usize,
+    columns: &'a mut [f32],
+}
+
+impl WithSimd for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut row = 0;
+        while row + ROWS <= self.rows {
+            self.band::<S, ROWS, COLUMNS>(simd, row);
+            row += ROWS;
+        }
+        while row < self.rows {
+            self.band::<S, 1, LONE_COLUMNS>(simd, row);
+            row += 1;
+        }
     }
 }
 
-#[inline(always)]
-fn in_blocks<const FUSED: bool>(
-    weights: &[f32],
-    inputs: &[f32],
-    depth: usize,
-    rows: usize,
-    columns: &mut [f32],
-) {
-    let outputs = weights.len() / depth;
-    let mut row = 0;
-    while row + ROWS <= rows {
+impl Products<'_> {
+    /// The products of some rows with all weights.
+    #[inline(always)]
+    fn band<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize) {
+        let outputs = self.columns.len() / self.rows;
         let mut output = 0;
-        while output + COLUMNS <= outputs {
-            block::<ROWS, COLUMNS, FUSED>(weights, inputs, depth, rows, (row, output), columns);
-            output += COLUMNS;
+        while output + C <= outputs {
+            self.block::<S, R, C>(simd, row, output);
+            output += C;
         }
         while output < outputs {
-            block::<ROWS, 1, FUSED>(weights, inputs, depth, rows, (row, output), columns);
+            self.block::<S, R, 1>(simd, row, output);
             output += 1;
         }
-        row += ROWS;
     }
-    while row < rows {
-        let mut output = 0;
-        while output + LONE_COLUMNS <= outputs {
-            block::<1, LONE_COLUMNS, FUSED>(weights, inputs, depth, rows, (row, output), columns);
-            output += LONE_COLUMNS;
-        }
-        while output < outputs {
-            block::<1, 1, FUSED>(weights, inputs, depth, rows, (row, output), columns);
-            output += 1;
-        }
-        row += 1;
-    }
-}
 
-/// The products of some rows from the first on.
-#[inline(always)]
-fn block<const R: usize, const C: usize, const FUSED: bool>(
-    weights: &[f32],
-    inputs: &[f32],
-    depth: usize,
-    rows: usize,
-    first: (usize, usize),
-    columns: &mut [f32],
-) {
-    let inputs: [&[f32]; R] = std::array::from_fn(|row| &inputs[(first.0 + row) * depth..][..depth]);
-    let weights: [&[f32]; C] = std::array::from_fn(|column| &weights[(first.1 + column) * depth..][..depth]);
-    let mut sums = [[[0.0_f32; LANES]; C]; R];
-    let whole = depth / LANES * LANES;
-    for at in (0..whole).step_by(LANES) {
-        let inputs: [[f32; LANES]; R] = std::array::from_fn(|row| lanes(&inputs[row][at..at + LANES]));
-        for column in 0..C {
-            let weights = lanes(&weights[column][at..at + LANES]);
-            for row in 0..R {
-                for lane in 0..LANES {
-                    let sum = &mut sums[row][column][lane];
-                    *sum = match FUSED {
-                        true => inputs[row][lane].mul_add(weights[lane], *sum),
-                        false => *sum + inputs[row][lane] * weights[lane],
-                    };
+    #[inline(always)]
+    fn block<S: Simd, const R: usize, const C: usize>(&mut self, simd: S, row: usize, output: usize) {
+        let depth = self.depth;
+        let inputs: [_; R] =
+            std::array::from_fn(|at| S::as_simd_f32s(&self.inputs[(row + at) * depth..][..depth]));
+        let weights: [_; C] =
+            std::array::from_fn(|at| S::as_simd_f32s(&self.weights[(output + at) * depth..][..depth]));
+        let length = weights[0].0.len();
+        let wide_inputs: [&[S::f32s]; R] = std::array::from_fn(|at| &inputs[at].0[..length]);
+        let wide_weights: [&[S::f32s]; C] = std::array::from_fn(|at| &weights[at].0[..length]);
+        let mut sums = [[simd.splat_f32s(0.0); C]; R];
+        for at in 0..length {
+            let inputs: [S::f32s; R] = std::array::from_fn(|row| wide_inputs[row][at]);
+            for (column, weights) in wide_weights.iter().enumerate() {
+                let weights = weights[at];
+                for (sums, input) in sums.iter_mut().zip(inputs) {
+                    sums[column] = simd.mul_add_e_f32s(input, weights, sums[column]);
                 }
             }
         }
-    }
-    for row in 0..R {
-        for column in 0..C {
-            let sums = &mut sums[row][column];
-            for at in whole..depth {
-                sums[at - whole] += inputs[row][at] * weights[column][at];
+        for (at, sums) in sums.into_iter().enumerate() {
+            for (column, sum) in sums.into_iter().enumerate() {
+                let rest = inputs[at].1.iter().zip(weights[column].1).map(|(input, weight)| input * weight);
+                let sum = rest.fold(simd.reduce_sum_f32s(sum), |sum, product| sum + product);
+                self.columns[(output + column) * self.rows + row + at] = sum;
             }
-            let mut width = LANES / 2;
-            while width > 0 {
-                for lane in 0..width {
-                    sums[lane] += sums[lane + width];
-                }
-                width /= 2;
-            }
-            columns[(first.1 + column) * rows + first.0 + row] = sums[0];
         }
     }
-}
-
-#[inline(always)]
-fn lanes(numbers: &[f32]) -> [f32; LANES] {
-    let mut lanes = [0.0; LANES];
-    lanes.copy_from_slice(numbers);
-    lanes
 }
 
 #[cfg(test)]
@@ -136,21 +107,17 @@ mod tests {
             let (weights, inputs) = (numbers(outputs * depth, seed), numbers(rows * depth, !seed));
             let mut together = vec![f32::NAN; outputs * rows];
             products(&weights, &inputs, depth, &mut together);
-            let mut unfused = vec![f32::NAN; outputs * rows];
-            in_blocks::<false>(&weights, &inputs, depth, rows, &mut unfused);
             for row in 0..rows {
                 let inputs = &inputs[row * depth..][..depth];
                 let mut alone = vec![f32::NAN; outputs];
                 products(&weights, inputs, depth, &mut alone);
                 for output in 0..outputs {
-                    let weights = &weights[output * depth..][..depth];
-                    let exact: f64 = inputs.iter().zip(weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                    let size: f64 = inputs.iter().zip(weights).map(|(a, b)| f64::from((a * b).abs())).sum();
+                    let pairs = inputs.iter().zip(&weights[output * depth..][..depth]);
+                    let exact: f64 = pairs.clone().map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let size: f64 = pairs.map(|(a, b)| f64::from((a * b).abs())).sum();
                     let got = together[output * rows + row];
                     prop_assert_eq!(got.to_bits(), alone[output].to_bits());
-                    for got in [got, unfused[output * rows + row]] {
-                        prop_assert!((f64::from(got) - exact).abs() <= 1e-5 * size + 1e-30, "{} for {}", got, exact);
-                    }
+                    prop_assert!((f64::from(got) - exact).abs() <= 1e-5 * size + 1e-30, "{} for {}", got, exact);
                 }
             }
         }

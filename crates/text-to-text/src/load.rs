@@ -82,18 +82,12 @@ impl Load {
         self
     }
 
-    /// Sets what quantised weights are multiplied with: [`Dtype::Auto`] rounds activations to eight bits, which is fast;
-    /// [`Dtype::F32`] widens the weights, which is exact and takes much more memory. Weights that are not quantised are
-    /// computed with in f32 either way. Default: auto.
+    /// Sets what quantised weights are multiplied with: [`Dtype::Auto`] rounds activations to eight bits where that is fast
+    /// (Q4_0, Q8_0 and the K-quants; the last product loses next to nothing all the same), and none with Q4_1, Q5_0 and Q5_1;
+    /// [`Dtype::F32`] widens the weights when they are loaded, which is exact and takes much more memory. Weights that are not
+    /// quantised are computed with in f32 either way. Default: auto.
     pub fn dtype(mut self, dtype: Dtype) -> Self {
         self.settings.dtype = dtype;
-        self
-    }
-
-    /// Computes exactly, as with [`Dtype::F32`], where the weights take no more than this that way: rounding costs small
-    /// models most, and saves them least. Default: 0, so only the dtype decides.
-    pub fn exact_up_to(mut self, bytes: Bytes) -> Self {
-        self.settings.exact_up_to = bytes;
         self
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::Args;
 use model_source::{Dtype, Source};
-use pool_core::{Bytes, Engine, GroupConfig};
+use pool_core::{Engine, GroupConfig};
 use text_embedding::Ranker;
 use text_to_text::TextToText;
 
@@ -38,17 +38,13 @@ impl fmt::Display for ModelArgs {
 /// Small enough to be downloaded without being asked for.
 const SMALL_CHAT_MODEL: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
-/// A model whose weights take no more when they are widened is computed with exactly: it writes some twenty tokens a
-/// second and more all the same, and rounding would change its answers most.
-const EXACT_UP_TO: Bytes = Bytes(1 << 30);
-
 /// Which language model a command uses.
 #[derive(Args, Debug)]
 pub(super) struct LanguageModelArgs {
     /// The language model: hf:owner/name[@revision][:file], a folder, or a .gguf file
     #[arg(long, value_name = "SOURCE", default_value = SMALL_CHAT_MODEL, value_parser = clap::value_parser!(Source))]
     model: Source,
-    /// How quantised weights are computed with: f32 is exact; auto is f32 for a small model, else faster and rounded to 8 bits
+    /// How quantised weights are computed with: f32 is exact and takes much memory; auto is faster and nearly so
     #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
     dtype: Dtype,
 }
@@ -57,7 +53,7 @@ impl LanguageModelArgs {
     /// Loads it and shows its download.
     pub(super) async fn load(&self, engine: &Engine) -> anyhow::Result<TextToText> {
         let load = TextToText::load_in(engine, &self.model).group(for_one_caller(&self.model));
-        Ok(load.dtype(self.dtype).exact_up_to(EXACT_UP_TO).progress(DownloadBar::new()).await?)
+        Ok(load.dtype(self.dtype).progress(DownloadBar::new()).await?)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::info::{Defaults, ModelInfo};
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dtype: Dtype,
-    pub(crate) exact_up_to: Bytes,
     pub(crate) device: DeviceChoice,
     pub(crate) kv_cache: Option<Bytes>,
     pub(crate) context: Option<usize>,
@@ -29,7 +28,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             dtype: Dtype::Auto,
-            exact_up_to: Bytes(0),
             device: DeviceChoice::Auto,
             kv_cache: None,
             context: None,
@@ -61,14 +59,10 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Reads everything but the weights' data.
     pub(crate) fn read(files: ModelFiles, settings: Settings) -> Result<Self, Error> {
-        let mut precision = precision(&files, &settings)?;
+        let precision = precision(&files, &settings)?;
         let stored = Stored::open(&files)?;
         let mut config = stored.config()?;
         config.context = context(&files, &config, settings.context)?;
-        let exact = Precision { activations: Activations::F32, ..precision };
-        if stored.bytes(&config, exact)? <= settings.exact_up_to.0 {
-            precision = exact;
-        }
         let generation = GenerationConfig {
             max_sequences: sequences(&files, settings.sequences)?,
             deterministic: settings.deterministic,

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use generation::FinishReason;
 use serde_json::{Value, json};
-use text_to_text::{Bytes, Dtype, Message, ResponseFormat, Tool, ToolChoice};
+use text_to_text::{Dtype, Message, ResponseFormat, Tool, ToolChoice};
 
 use crate::models::smollm;
 
@@ -45,23 +45,10 @@ async fn the_capital_of_france_is_paris() {
         assert_eq!(logprobs.top[0], (token.token, logprobs.own));
     }
 
-    // Rounded activations are another matter: with them, the answer above begins at a near-tie.
-    let rounded = smollm().unwrap().await.unwrap();
-    let text = rounded.complete("The capital of France is").max_tokens(3).await.unwrap();
-    assert!(text.text().starts_with(" Paris"), "{}", text.text());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_is_exact_up_to_a_size() {
-    let Some(load) = smollm() else { return };
-    // 135 million weights of four bytes.
-    let (below, above) = (Bytes(512 << 20), Bytes(1 << 30));
-    let exact = load.exact_up_to(above).await.unwrap().chat(france()).max_tokens(16).await.unwrap();
-    assert_eq!(exact.text(), "The capital of France is Paris.");
-    let rounded = smollm().unwrap().await.unwrap().chat(france()).max_tokens(16).await.unwrap();
-    let larger = smollm().unwrap().exact_up_to(below).await.unwrap();
-    assert_eq!(larger.chat(france()).max_tokens(16).await.unwrap(), rounded);
-    assert_ne!(exact, rounded);
+    // At the default precision too, though the answer begins at a near-tie: what this file holds is hardly rounded.
+    let default = smollm().unwrap().await.unwrap();
+    let answer = default.chat(france()).max_tokens(16).await.unwrap();
+    assert_eq!(answer.text(), "The capital of France is Paris.");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
