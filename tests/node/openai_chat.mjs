@@ -55,7 +55,7 @@ const city = JSON.parse(structured.choices[0].message.content);
 assert.deepEqual(Object.keys(city).sort(), ["inhabitants", "name"]);
 assert.ok(Number.isInteger(city.inhabitants) && city.inhabitants >= 1);
 
-// The client's own loop: it calls the function, sends its result back, and asks again.
+// The client's own loop calls the function; with its result, the model is asked again.
 let called = null;
 const runner = client.chat.completions.runTools({
   model: toolModel,
@@ -88,6 +88,8 @@ await runner.done();
 assert.ok(["celsius", "kelvin"].includes(called.unit), JSON.stringify(called));
 const roles = runner.messages.map((message) => message.role);
 assert.deepEqual(roles.slice(0, 3), ["user", "assistant", "tool"]);
+const after = await client.chat.completions.create({ ...asked, model: toolModel, messages: runner.messages.slice(0, 3) });
+assert.ok(after.choices[0].message.content.length > 0);
 
 let refused = null;
 try {

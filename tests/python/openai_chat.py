@@ -97,6 +97,9 @@ def structured():
     )
     assert answer.choices[0].finish_reason == "stop", answer
     assert isinstance(answer.choices[0].message.parsed, City)
+    # A parsed message can be sent back, too.
+    follow = messages + [answer.choices[0].message, {"role": "user", "content": "Thank you."}]
+    assert chat(follow).choices[0].message.content
     free = chat(messages, response_format={"type": "json_object"}, max_tokens=200)
     if free.choices[0].finish_reason == "stop":
         assert isinstance(json.loads(free.choices[0].message.content), dict)
@@ -130,7 +133,8 @@ def tools():
     with client.chat.completions.stream(**({"messages": messages, "temperature": 0} | asked)) as events:
         gathered = events.get_final_completion().choices[0].message.tool_calls
     assert [one.function.arguments for one in gathered] == [call.function.arguments]
-    messages += [choice.message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
+    gathered[0].id = call.id
+    messages += [{"role": "assistant", "tool_calls": gathered}, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
     told = chat(messages, model=TOOL_MODEL, tools=[TOOL], tool_choice="none")
     assert told.choices[0].message.content and told.usage.prompt_tokens > answer.usage.prompt_tokens, told
     return arguments

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model_source::Progress;
 use pool_core::{Deadline, Engine};
 use text_embedding::Ranker;
-use text_to_text::{Load, TextToText};
+use text_to_text::TextToText;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -172,15 +172,20 @@ impl Entry {
                 Ok(Served::Ranker(load.lazy(true).progress(progress).await?))
             }
             Modality::TextToText => {
-                let load = TextToText::load_in(engine, source).group(group).dtype(dtype);
-                let load = load.deterministic(text.deterministic);
-                let load = text.kv_cache.into_iter().fold(load, Load::kv_cache);
-                let load = text.context.into_iter().fold(load, Load::context);
-                let load = text.sequences.into_iter().fold(load, Load::sequences);
-                let load = match text.chat_template {
-                    Some(path) => load.chat_template(read_text(&path, "chat_template").await?),
-                    None => load,
-                };
+                let mut load = TextToText::load_in(engine, source).group(group).dtype(dtype);
+                load = load.deterministic(text.deterministic);
+                if let Some(bytes) = text.kv_cache {
+                    load = load.kv_cache(bytes);
+                }
+                if let Some(tokens) = text.context {
+                    load = load.context(tokens);
+                }
+                if let Some(sequences) = text.sequences {
+                    load = load.sequences(sequences);
+                }
+                if let Some(path) = text.chat_template {
+                    load = load.chat_template(read_text(&path, "chat_template").await?);
+                }
                 Ok(Served::Text(load.lazy(true).progress(progress).await?))
             }
         }

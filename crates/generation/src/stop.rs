@@ -2,6 +2,8 @@ use pool_core::ModelError;
 
 /// Most stop strings a request may have.
 const MOST: usize = 32;
+/// Bytes of the longest one. So much text may be held back, as it may be the beginning of one.
+const LONGEST: usize = 1024;
 
 /// Texts that end an answer where they first appear. They are no part of it.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -12,13 +14,18 @@ impl StopStrings {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Invalid`] if one is empty, or if there are too many.
+    /// [`ModelError::Invalid`] if one is empty or too long, or if there are too many.
     pub fn new(texts: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ModelError> {
         let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
         if texts.iter().any(String::is_empty) {
             return Err(ModelError::invalid(
                 "stop has an empty string; give at least one character, or leave it out",
             ));
+        }
+        if let Some(long) = texts.iter().map(String::len).find(|length| *length > LONGEST) {
+            return Err(ModelError::invalid(format!(
+                "stop has a string of {long} bytes; accepted: at most {LONGEST}"
+            )));
         }
         if texts.len() > MOST {
             return Err(ModelError::invalid(format!(
@@ -145,6 +152,7 @@ mod tests {
     fn empty_ones_are_refused() {
         let error = StopStrings::new(["a", ""]).unwrap_err();
         assert!(error.to_string().contains("an empty string"), "{error}");
+        assert!(StopStrings::new(["x".repeat(1025)]).unwrap_err().to_string().contains("at most 1024"));
         assert!(StopStrings::new(vec!["x"; 33]).unwrap_err().to_string().contains("at most 32"));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use generation::{Generation, Occupancy};
 use model_source::{IntoSource, LanguageTokenizer};
-use pool_core::{DrainReport, Engine, Group, Ticket};
+use pool_core::{DrainReport, Engine, Group, Streaming, Ticket};
 
 use crate::call::{CallOptions, Chat, Complete, CompleteAll, GenerationStream, Prompt};
 use crate::error::Error;
@@ -129,6 +129,8 @@ impl TextToText {
         }
         Ok(echo.then(|| match prompt {
             Prompt::Text(text) => Arc::clone(text),
+            // Longer ones are refused with the numbers when they are prepared; nobody sees their text.
+            Prompt::Tokens(ids) if ids.len() > self.info().context => Arc::default(),
             Prompt::Tokens(ids) => self.inner.tokenizer.decode(ids, true).into(),
         }))
     }
@@ -157,6 +159,24 @@ impl TextToText {
             tickets.push(group.submit(request, options.job.clone()).await.map_err(Error::at(index))?);
         }
         Ok(tickets)
+    }
+
+    /// Admits a list whole or not at all, or each part of it when there is room.
+    pub(crate) async fn stream_all(
+        &self,
+        requests: Vec<TextRequest>,
+        options: &CallOptions,
+    ) -> Result<Vec<Streaming<TextModel>>, Error> {
+        let group = self.group();
+        if !options.wait {
+            return Ok(group.try_submit_all_streaming(requests, options.job.clone(), DELTAS_AHEAD)?);
+        }
+        let mut streams = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let stream = group.submit_streaming(request, options.job.clone(), DELTAS_AHEAD).await;
+            streams.push(stream.map_err(Error::at(index))?);
+        }
+        Ok(streams)
     }
 
     pub(crate) async fn stream(

@@ -66,7 +66,7 @@ async fn the_official_python_client_chats() {
         ("unsupported", refused(400, "unknown_parameter", json!("reasoning_effort"))),
         ("model", refused(404, "model_not_found", json!("model"))),
         ("schema", refused(400, "invalid_value", json!("response_format"))),
-        ("context", refused(400, "invalid_value", Value::Null)),
+        ("context", refused(400, "context_length_exceeded", json!("messages"))),
         ("tools", refused(400, "invalid_value", json!("tools"))),
     ] {
         assert_eq!(errors[name], expected, "{name}");

@@ -262,6 +262,16 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
     {
         bail!("models.{name}.{key} is for text-to-text models, and this is a {modality} model; leave it out");
     }
+    if modality == Modality::TextToText {
+        if let Some(dtype) = model.dtype.filter(|dtype| !matches!(dtype, Dtype::Auto | Dtype::F32)) {
+            bail!("models.{name}.dtype is {dtype}; text-to-text models take auto or f32");
+        }
+        if let Some(Source::Builtin(_)) = model.source {
+            bail!(
+                "models.{name}.source is built in, and no text-to-text model is; name a folder, a .gguf file or hf:owner/name"
+            );
+        }
+    }
     Ok(TextSettings {
         kv_cache: model.kv_cache.map(Size::bytes),
         context: model.context.map(Whole::count),
@@ -333,12 +343,15 @@ mod tests {
             ModelSettings::check("m", &model).map(drop).map_err(|error| error.to_string())
         };
         let base = "source = \"builtin\"\nmodality = \"text-embedding\"\n";
-        let text = base.replace("text-embedding", "text-to-text");
+        let text = base.replace("text-embedding", "text-to-text").replace("\"builtin\"", "\"hf:owner/name\"");
         let told = "kv_cache = \"1GiB\"\ncontext = 2048\nsequences = 8\ndeterministic = true";
         assert_eq!(check(&format!("{text}{told}")), Ok(()));
         assert_eq!(check(base), Ok(()));
         assert_eq!(check(&format!("{base}queue = {{ max_wait = \"none\" }}")), Ok(()));
         assert_eq!(check(&format!("{base}workers = {{ min = 2 }}")), Ok(()));
+        assert!(check(&format!("{text}dtype = \"int8\"")).unwrap_err().contains("take auto or f32"));
+        let builtin = text.replace("hf:owner/name", "builtin");
+        assert!(check(&builtin).unwrap_err().contains("no text-to-text model is"));
         for (extra, wanted) in [
             ("workers = { min = 3, max = 2 }", "models.m.workers.min is 3, more than max"),
             ("workers = { max = 100000 }", "at most 256"),

@@ -20,7 +20,20 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     value: T,
     bytes: usize,
 ) -> Result<Response, ApiError> {
-    let write = move || serde_json::to_vec(&value);
+    json_of(app, move || value, bytes).await
+}
+
+/// An answer of about so many bytes that is still to be made, which takes time too.
+///
+/// # Errors
+///
+/// As [`json`].
+pub(super) async fn json_of<T: Serialize>(
+    app: &AppState,
+    make: impl FnOnce() -> T + Send + 'static,
+    bytes: usize,
+) -> Result<Response, ApiError> {
+    let write = move || serde_json::to_vec(&make());
     let written = if bytes <= HEAVY { write() } else { app.engine.lanes().prepare(&claim(), write).await? };
     let written =
         written.map_err(|error| ApiError::internal(format!("the answer cannot be written: {error}")))?;

@@ -141,6 +141,14 @@ impl ApiError {
         };
         let told = Self::from(inner);
         let first = told.message.split([' ', ':']).next().unwrap_or_default();
+        if told.message.starts_with("the prompt has ") {
+            // What OpenAI calls it; programs that shorten conversations look for it.
+            let long = Self { code: "context_length_exceeded", ..told };
+            return match index {
+                Some(index) => long.item(list, index),
+                None => long.param(list),
+            };
+        }
         match (params.iter().find(|param| **param == first), index) {
             (Some(param), _) if matches!(inner, PoolError::Invalid { .. }) => told.param(*param),
             (_, Some(index)) => told.item(list, index),

@@ -83,6 +83,24 @@ impl<M: Model> Group<M> {
         accepted.and_then(with_events::<M>).ok_or(Error::Lost)
     }
 
+    /// Submits a list whose events the caller wants to see, in order: whole or not at all. See
+    /// [`Group::try_submit_streaming`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Group::try_submit_all`].
+    pub fn try_submit_all_streaming(
+        &self,
+        requests: Vec<M::Request>,
+        options: JobOptions,
+        ahead: NonZeroUsize,
+    ) -> Result<Vec<Streaming<M>>, Error> {
+        require_runtime()?;
+        let accepted = self.shared.queue.try_submit(requests, &options, Some(ahead.get()), true);
+        let accepted = accepted.map_err(|(error, _)| error)?;
+        accepted.into_iter().map(|accepted| with_events::<M>(accepted).ok_or(Error::Lost)).collect()
+    }
+
     /// Submits a job, waiting for room in the queue until its deadline.
     ///
     /// # Errors

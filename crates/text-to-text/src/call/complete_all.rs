@@ -1,12 +1,13 @@
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use generation::Generation;
 
 use super::complete::echoed;
-use super::{CallOptions, Prompt, call_options};
+use super::{CallOptions, GenerationStream, Prompt, call_options};
 use crate::error::Error;
-use crate::model::Input;
+use crate::model::{Input, TextRequest};
 use crate::text_to_text::TextToText;
 
 /// The texts that follow the prompts of a list, to be awaited: all of them, in order, or none.
@@ -49,6 +50,40 @@ impl CompleteAll {
         self.echo = echo;
         self
     }
+
+    /// Submits the list, and gives each prompt's answer as it is written, in the order of the prompts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] where the list is refused at once. What else goes wrong is an item of a stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the jobs; dropping a stream, its own.
+    pub async fn stream(self) -> Result<Vec<GenerationStream>, Error> {
+        let Begun { pool, options, requests, echoes } = self.begin()?;
+        let streams = pool.stream_all(requests, &options).await?;
+        let streams = streams.into_iter().zip(echoes);
+        Ok(streams.map(|((ticket, deltas), echo)| GenerationStream::new(ticket, deltas, echo)).collect())
+    }
+
+    /// What is submitted, checked as far as that needs no tokens.
+    fn begin(self) -> Result<Begun, Error> {
+        let Self { pool, prompts, add_special, echo, options } = self;
+        let echoes = prompts.iter().map(|prompt| pool.echo(echo, prompt, &options));
+        let echoes = echoes.collect::<Result<Vec<_>, _>>()?;
+        let request = |prompt| pool.request(Input::Completion { prompt, add_special }, &options);
+        let requests = prompts.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
+        Ok(Begun { pool, options, requests, echoes })
+    }
+}
+
+/// A list about to be submitted.
+struct Begun {
+    pool: TextToText,
+    options: CallOptions,
+    requests: Vec<TextRequest>,
+    echoes: Vec<Option<Arc<str>>>,
 }
 
 impl IntoFuture for CompleteAll {
@@ -57,15 +92,8 @@ impl IntoFuture for CompleteAll {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let pool = self.pool;
-            let echoes = self.prompts.iter().map(|prompt| pool.echo(self.echo, prompt, &self.options));
-            let echoes = echoes.collect::<Result<Vec<_>, _>>()?;
-            let request = |prompt| {
-                let input = Input::Completion { prompt, add_special: self.add_special };
-                pool.request(input, &self.options)
-            };
-            let requests = self.prompts.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
-            let tickets = pool.submit_all(requests, &self.options).await?.into_iter().enumerate();
+            let Begun { pool, options, requests, echoes } = self.begin()?;
+            let tickets = pool.submit_all(requests, &options).await?.into_iter().enumerate();
             let ends = tickets.map(|(index, ticket)| async move { ticket.await.map_err(Error::at(index)) });
             let generations = futures::future::try_join_all(ends).await?;
             Ok(generations.into_iter().zip(&echoes).map(|(one, echo)| echoed(one, echo.as_ref())).collect())

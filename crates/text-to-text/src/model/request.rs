@@ -12,10 +12,16 @@ use crate::message::Message;
 /// Requests of more bytes are not compared with others: reading them once more on a runtime thread would take too long.
 const LONGEST_COMPARED: usize = 16 << 10;
 
+/// Biases are looked at for every token, and copied for every choice.
+const MOST_BIASES: usize = 1024;
+
 /// A prompt, and how the text that follows is to be drawn.
 #[derive(Clone, Debug)]
 pub struct TextRequest {
     pub(super) asked: Asked,
+    /// Bytes of the prompt alone.
+    prompt: usize,
+    /// Bytes of the prompt and of all that is said besides.
     bytes: usize,
     priority: Priority,
     submitted: Instant,
@@ -90,17 +96,30 @@ impl Input {
     }
 }
 
+/// What a value takes with what is in it: many times its text, if it is full of small ones.
 fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+    let inside = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),
         Value::Array(values) => values.iter().map(value_bytes).sum(),
         Value::Object(fields) => fields_bytes(fields),
-    }
+    };
+    size_of::<Value>() + inside
 }
 
 fn fields_bytes(fields: &Map<String, Value>) -> usize {
-    fields.iter().map(|(key, value)| key.len() + value_bytes(value)).sum()
+    fields.iter().map(|(key, value)| size_of::<String>() + key.len() + value_bytes(value)).sum()
+}
+
+/// Bytes of what a call says besides its input.
+fn options_bytes(options: &CallOptions) -> usize {
+    let schema = match &options.format {
+        ResponseFormat::JsonSchema(schema) => value_bytes(schema),
+        ResponseFormat::Text | ResponseFormat::JsonObject => 0,
+    };
+    schema
+        + size_of_val(options.logit_bias.as_slice())
+        + options.stop.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>()
 }
 
 impl TextRequest {
@@ -124,9 +143,23 @@ impl TextRequest {
             logprobs: options.logprobs,
         };
         sampling.check(info.vocabulary).map_err(|error| Error::refused(&error))?;
+        if options.logit_bias.len() > MOST_BIASES {
+            let biases = options.logit_bias.len();
+            return Err(Error::invalid(format!(
+                "logit_bias has {biases} tokens; accepted: at most {MOST_BIASES}"
+            )));
+        }
+        let choices = options.choices.unwrap_or(1);
+        if choices == 0 || choices as usize > info.sequences {
+            let most = info.sequences;
+            return Err(Error::invalid(format!("n is {choices}; accepted: a number from 1 to {most}")));
+        }
+        if options.max_tokens == Some(0) {
+            return Err(Error::invalid("max_tokens is 0; accepted: at least 1, or leave it out"));
+        }
         let asked = Asked {
             input,
-            choices: options.choices.unwrap_or(1),
+            choices,
             max_tokens: options.max_tokens.or(defaults.max_tokens),
             stop: StopStrings::new(options.stop.iter().map(String::as_str))
                 .map_err(|error| Error::refused(&error))?,
@@ -134,14 +167,22 @@ impl TextRequest {
             format: options.format.clone(),
             sampling,
         };
-        let bytes = asked.input.bytes();
+        let prompt = asked.input.bytes();
+        let bytes = prompt + options_bytes(options);
         // Without a seed, two calls want two answers, unless there is nothing to draw.
         let pure = options.seed.is_some() || asked.sampling.temperature == 0.0;
         let fingerprint = (pure && bytes <= LONGEST_COMPARED).then(|| asked.fingerprint());
-        Ok(Self { asked, bytes, priority: options.job.priority, submitted: Instant::now(), fingerprint })
+        Ok(Self {
+            asked,
+            prompt,
+            bytes,
+            priority: options.job.priority,
+            submitted: Instant::now(),
+            fingerprint,
+        })
     }
 
-    /// Bytes of the prompt.
+    /// Bytes of the prompt and of all that is said besides.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -159,7 +200,7 @@ impl Asked {
 impl GenerationRequest for TextRequest {
     fn estimate(&self) -> Cost {
         // English text has about four bytes a token.
-        expected_cost(self.bytes / 4 + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
+        expected_cost(self.prompt / 4 + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

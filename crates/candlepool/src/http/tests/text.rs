@@ -1,11 +1,16 @@
 //! Chats and completions, written by a tiny decoder of random weights.
 
 use std::path::Path;
+use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Response;
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tower::ServiceExt as _;
 
-use super::{Answer, NO_KEYS, Server};
+use super::{Answer, NO_KEYS, Server, post};
 
 /// What the tiny decoder's tokens spell, one each.
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!";
@@ -274,6 +279,19 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         ),
         (json!({"tool_choice": "required"}), invalid, json!("tool_choice")),
         (json!({"tool_choice": "maybe"}), invalid, json!("tool_choice")),
+        (json!({"repetition_penalty": 0}), invalid, json!("repetition_penalty")),
+        (
+            json!({"chat_template_kwargs": {"add_generation_prompt": false}}),
+            invalid,
+            json!("chat_template_kwargs"),
+        ),
+        (json!({"stop": "x".repeat(2000)}), invalid, json!("stop")),
+        (json!({"n": 4_294_967_295_u32}), invalid, json!("n")),
+        (
+            json!({"tool_choice": {"type": "function", "function": "f"}}),
+            invalid,
+            json!("tool_choice.function"),
+        ),
         (json!({"reasoning_effort": "high"}), "unknown_parameter", json!("reasoning_effort")),
     ] {
         for stream in [false, true] {
@@ -284,6 +302,7 @@ async fn what_cannot_be_answered_is_refused_by_name() {
             let answer = server.chat(more.clone()).await;
             let message = answer.refused(400, code);
             assert_eq!(answer.json()["error"]["param"], param, "{more}: {message}");
+            assert!(!message.contains("struct") && !message.contains("enum"), "{message}");
         }
     }
     let long = "a".repeat(100_000);
@@ -303,25 +322,44 @@ async fn what_cannot_be_answered_is_refused_by_name() {
     assert_eq!(server.chat(json!({})).await.status, 200, "it lives");
 }
 
-#[tokio::test]
-async fn a_deadline_ends_a_stream_in_its_middle() {
-    let (server, _folder) = server().await;
-    let request = json!({
+/// A stream of which nobody has read more than its head, and whose job waits for that: it has more pieces than are kept.
+async fn unread(server: &Server, timeout: &str) -> Response<Body> {
+    // Warm, so that the first piece is there in time.
+    assert_eq!(server.chat(json!({})).await.status, 200);
+    let body = json!({
         "model": "writer", "messages": [{"role": "user", "content": "hello"}], "stream": true, "ignore_eos": true,
         "n": 8,
     });
-    // Warm, so that the first piece is there in time.
-    assert_eq!(server.chat(json!({})).await.status, 200);
-    let request = super::post("/v1/chat/completions")
-        .header("x-request-timeout", "0.01")
-        .body(request.to_string().into())
-        .unwrap();
-    let answer = server.send(request).await;
-    if answer.status == 408 {
-        answer.refused(408, "deadline_exceeded");
-        return;
-    }
-    let last = answer.text.trim_end().rsplit("data: ").next().unwrap();
+    let request = post("/v1/chat/completions").header("x-request-timeout", timeout);
+    let request = request.body(Body::from(body.to_string())).unwrap();
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response
+}
+
+async fn rest(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_stream_in_its_middle() {
+    let (server, _folder) = server().await;
+    let response = unread(&server, "3").await;
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let text = rest(response).await;
+    let last = text.trim_end().rsplit("data: ").next().unwrap();
     let error: Value = serde_json::from_str(last).unwrap();
     assert_eq!(error["error"]["code"], "deadline_exceeded", "{last}");
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_the_end_of_a_stream() {
+    let (server, _folder) = server().await;
+    let response = unread(&server, "60").await;
+    server.app.drain.begin();
+    assert_eq!(server.app.drain.requests(), 1);
+    let text = rest(response).await;
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert_eq!(server.app.drain.requests(), 0);
 }

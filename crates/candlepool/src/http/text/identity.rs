@@ -32,9 +32,4 @@ impl Identity {
             system_fingerprint: format!("fp_{}_{revision}", env!("CARGO_PKG_VERSION")),
         }
     }
-
-    /// About how many bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        256 + self.model.len()
-    }
 }

@@ -13,7 +13,7 @@ pub(super) use chat::chat_completions;
 pub(super) use completions::completions;
 
 use pool_core::Deadline;
-use text_to_text::TextToText;
+use text_to_text::{Generation, TextToText};
 
 use super::AppState;
 use super::errors::ApiError;
@@ -28,4 +28,15 @@ async fn pool(app: &AppState, model: &str, deadline: Deadline) -> Result<TextToT
             Err(ApiError::wrong_model(model, why))
         }
     }
+}
+
+/// About how many bytes an answer takes as JSON, if a token with its logprobs takes so many, and each alternative too.
+fn bytes_of(generation: &Generation, token: usize) -> usize {
+    let choice = |choice: &text_to_text::Choice| {
+        let told = choice.tokens.iter().filter_map(|token| token.logprobs.as_ref());
+        let told: usize = told.map(|logprobs| 1 + logprobs.top.len()).sum();
+        let calls: usize = choice.tool_calls.iter().map(|call| 128 + call.arguments.len()).sum();
+        256 + choice.text.len() + told * token + calls
+    };
+    generation.choices.iter().map(choice).sum()
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use text_to_text::ResponseFormat;
 
 /// The parameter, as OpenAI spells it.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "Spelled")]
 pub(super) struct Format(pub(super) ResponseFormat);
 

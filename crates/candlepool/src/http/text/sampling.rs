@@ -8,7 +8,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::super::json;
 use crate::number::{Integer, Real};
 
-/// Declares a request: its own fields, and those that every request for text has. Other fields are refused by name.
+/// Declares a request: its own fields, and those that every request for text has. Other fields are refused by name, which
+/// serde does not do for a structure that is flattened into another: hence a macro.
 macro_rules! text_request {
     (
         $(#[$attribute:meta])*
@@ -84,19 +85,19 @@ macro_rules! with_sampling {
         if let Some(penalty) = $request.presence_penalty {
             call = call.presence_penalty(penalty.0);
         }
-        if let Some(super::sampling::LogitBias(bias)) = $request.logit_bias.clone() {
+        if let Some(super::sampling::LogitBias(bias)) = $request.logit_bias.take() {
             call = call.logit_bias(bias);
         }
         if let Some(seed) = $request.seed {
             call = call.seed(seed.bits());
         }
-        if let Some(super::sampling::Stop(texts)) = $request.stop.clone() {
+        if let Some(super::sampling::Stop(texts)) = $request.stop.take() {
             call = call.stop(texts);
         }
         if let Some(n) = $request.n {
             call = call.n(n.get());
         }
-        if let Some(super::response_format::Format(format)) = $request.response_format.clone() {
+        if let Some(super::response_format::Format(format)) = $request.response_format.take() {
             call = call.response_format(format);
         }
         call.ignore_eos($request.ignore_eos.unwrap_or_default())
@@ -147,7 +148,13 @@ impl TryFrom<Integer> for TopK {
 pub(super) struct StreamOptions {
     /// Whether a last piece tells the tokens it took.
     #[serde(default)]
-    pub(super) include_usage: bool,
+    include_usage: Option<bool>,
+}
+
+impl StreamOptions {
+    pub(super) fn include_usage(self) -> bool {
+        self.include_usage.unwrap_or_default()
+    }
 }
 
 /// Texts that end an answer: one, or a list.
@@ -206,8 +213,9 @@ impl<'de> Deserialize<'de> for LogitBias {
                     if biases.len() == json::LONGEST_LIST {
                         return Err(json::too_long("logit_bias"));
                     }
-                    let known = token.parse::<u32>();
-                    let token = known.map_err(|_| de::Error::custom(format!("{token:?} is no token id")))?;
+                    let known = token.parse::<u32>().ok().filter(|id| id.to_string() == token);
+                    let token =
+                        known.ok_or_else(|| de::Error::custom(format!("{token:?} is no token id")))?;
                     biases.push((token, bias));
                 }
                 Ok(LogitBias(biases))

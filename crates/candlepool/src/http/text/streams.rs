@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream::{self, StreamExt as _};
@@ -20,6 +21,8 @@ use crate::http::errors::ApiError;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// While nothing is written, for a queue or a long prompt, so often something is sent that says nothing.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+const PROXY_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The answers to the prompts of a request, read as one.
 #[derive(Debug)]
@@ -153,5 +156,7 @@ pub(super) async fn respond<P: Pieces>(
         let events = answer.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), answer))
     });
-    Ok(Sse::new(events.flatten()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let stream = Sse::new(events.flatten()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // Proxies keep answers back by default until there is more of them.
+    Ok(([(PROXY_BUFFERING, "no")], stream).into_response())
 }

@@ -14,8 +14,6 @@ pub(super) struct ChatAnswer {
     identity: Identity,
     choices: Vec<ChatChoice>,
     usage: TokenUsage,
-    #[serde(skip)]
-    bytes: usize,
 }
 
 #[derive(Serialize, Debug)]
@@ -37,27 +35,14 @@ struct AnsweredMessage {
     tool_calls: Vec<AnsweredCall>,
 }
 
-/// What a token with its logprobs takes as JSON, and each alternative.
-const BYTES_A_TOKEN: usize = 100;
-
 impl ChatAnswer {
     pub(super) fn new(model: String, pool: &TextToText, generation: Generation, logprobs: bool) -> Self {
         let identity = Identity::new("chatcmpl", "chat.completion", model, pool);
         let usage = TokenUsage::of([&generation.usage]);
-        let mut bytes = identity.bytes();
         let format = pool.info().tool_format;
         let choice = |(index, choice): (usize, text_to_text::Choice)| {
-            let told: usize = choice
-                .tokens
-                .iter()
-                .filter_map(|token| token.logprobs.as_ref())
-                .map(|l| 1 + l.top.len())
-                .sum();
             let calls: Vec<_> =
                 choice.tool_calls.into_iter().map(|call| AnsweredCall::new(call, format, None)).collect();
-            bytes += choice.text.len()
-                + told * BYTES_A_TOKEN
-                + calls.iter().map(AnsweredCall::bytes).sum::<usize>();
             let content = (calls.is_empty() || !choice.text.is_empty()).then_some(choice.text);
             ChatChoice {
                 index,
@@ -67,11 +52,6 @@ impl ChatAnswer {
             }
         };
         let choices = generation.choices.into_iter().enumerate().map(choice).collect();
-        Self { identity, choices, usage, bytes }
-    }
-
-    /// About how many bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        Self { identity, choices, usage }
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 use text_to_text::Message;
 
+use super::tools::Kind;
 use crate::http::json as http_json;
 
 /// A message, checked as far as that needs no model.
@@ -37,13 +38,24 @@ struct Spelled {
     #[serde(default)]
     reasoning_content: Option<String>,
     #[serde(default)]
-    refusal: Option<Value>,
+    refusal: Option<Anything>,
     #[serde(default)]
-    annotations: Option<Value>,
+    annotations: Option<Anything>,
     #[serde(default)]
-    audio: Option<Value>,
+    audio: Option<Anything>,
     #[serde(default)]
-    function_call: Option<Value>,
+    function_call: Option<Anything>,
+    /// The content once more, as clients add it that parse.
+    #[serde(default, rename = "parsed")]
+    _parsed: Option<IgnoredAny>,
+}
+
+/// What is read only to see whether there is anything.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Anything {
+    Nothing([IgnoredAny; 0]),
+    Something(IgnoredAny),
 }
 
 /// A call of a tool that the model made.
@@ -52,7 +64,7 @@ struct Spelled {
 struct Call {
     id: String,
     #[serde(default, rename = "type")]
-    _type: Option<Function>,
+    _type: Option<Kind>,
     function: CalledFunction,
     /// Its place, as streams tell it.
     #[serde(default, rename = "index")]
@@ -60,16 +72,13 @@ struct Call {
 }
 
 #[derive(Deserialize)]
-enum Function {
-    #[serde(rename = "function")]
-    Function,
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with name and arguments")]
 struct CalledFunction {
     name: String,
     arguments: String,
+    /// The arguments once more, as clients add them that parse.
+    #[serde(default, rename = "parsed_arguments")]
+    _parsed: Option<IgnoredAny>,
 }
 
 impl TryFrom<Spelled> for ChatMessage {
@@ -83,8 +92,8 @@ impl TryFrom<Spelled> for ChatMessage {
             ("audio", &spelled.audio),
             ("function_call", &spelled.function_call),
         ];
-        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if let Some((field, _)) = unread.iter().find(|(_, value)| !value.as_ref().is_none_or(empty)) {
+        let there = |value: &Option<Anything>| matches!(value, Some(Anything::Something(_)));
+        if let Some((field, _)) = unread.iter().find(|(_, value)| there(value)) {
             return Err(format!("{field} is not supported in messages; leave it out"));
         }
         // What OpenAI calls a developer, chat templates call the system.
@@ -170,11 +179,19 @@ impl<'de> Deserialize<'de> for Content {
 struct Part(String);
 
 #[derive(Deserialize)]
-#[serde(expecting = "an object such as {\"type\": \"text\", \"text\": \"...\"}")]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"type\": \"text\", \"text\": \"...\"}")]
 struct SpelledPart {
     r#type: String,
     #[serde(default)]
     text: Option<String>,
+    #[serde(default)]
+    image_url: Option<IgnoredAny>,
+    #[serde(default, rename = "input_audio")]
+    _audio: Option<IgnoredAny>,
+    #[serde(default, rename = "file")]
+    _file: Option<IgnoredAny>,
+    #[serde(default, rename = "refusal")]
+    _refusal: Option<IgnoredAny>,
 }
 
 impl TryFrom<SpelledPart> for Part {
@@ -182,11 +199,11 @@ impl TryFrom<SpelledPart> for Part {
 
     fn try_from(part: SpelledPart) -> Result<Self, String> {
         match (part.r#type.as_str(), part.text) {
-            ("text", Some(text)) => Ok(Self(text)),
-            ("text", None) => Err("a part of type \"text\" needs text".to_owned()),
-            ("image_url", _) => {
+            ("text", Some(text)) if part.image_url.is_none() => Ok(Self(text)),
+            ("image_url" | "text", _) if part.image_url.is_some() || part.r#type == "image_url" => {
                 Err("this model reads no images; ask a model of the modality llava-vision".to_owned())
             }
+            ("text", _) => Err("a part of type \"text\" needs text".to_owned()),
             (other, _) => Err(format!("parts of type {other:?} are not supported; send \"text\"")),
         }
     }
@@ -214,7 +231,7 @@ mod tests {
         let call = json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
         let answer = json!({
             "role": "assistant", "content": null, "refusal": null, "annotations": [], "audio": null,
-            "function_call": null, "tool_calls": [call],
+            "function_call": null, "tool_calls": [call], "parsed": null,
         });
         let wanted = json!({"role": "assistant", "content": "", "tool_calls": [call]});
         assert_eq!(Value::from(read(&answer).unwrap()), wanted);
@@ -240,7 +257,18 @@ mod tests {
                 json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}),
                 "reads no images",
             ),
-            (json!({"role": "user", "content": [{"type": "input_audio"}]}), "parts of type \"input_audio\""),
+            (
+                json!({"role": "user", "content": [{"type": "text", "text": "a", "image_url": {}}]}),
+                "reads no images",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}),
+                "parts of type \"input_audio\"",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {}}]}),
+                "unknown field `cache_control`",
+            ),
             (json!({"role": "user", "content": "a", "mood": "good"}), "unknown field `mood`"),
         ] {
             let error = read(&message).unwrap_err();

@@ -11,7 +11,8 @@ use serde::Deserializer;
 use serde_json::{Map, Value};
 use text_to_text::Chat;
 
-use super::sampling::{PARAMS, StreamOptions, text_request, with_sampling};
+use super::bytes_of;
+use super::sampling::{PARAMS, text_request, with_sampling};
 use super::streams::{Streams, respond};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
@@ -54,6 +55,9 @@ fn tools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FunctionTool>
     json::optional_list(deserializer, "tools")
 }
 
+/// Variables of templates that the request has parameters for, or none.
+const OWN_VARIABLES: [&str; 4] = ["messages", "tools", "add_generation_prompt", "strftime_now"];
+
 impl ChatRequest {
     /// Checks what contradicts itself.
     fn check(&self) -> Result<(), ApiError> {
@@ -64,6 +68,12 @@ impl ChatRequest {
         }
         if self.stream_options.is_some() && self.stream != Some(true) {
             return refused("stream_options", "stream_options is for streams; send \"stream\": true with it");
+        }
+        let variables = self.chat_template_kwargs.iter().flat_map(Map::keys);
+        if let Some(name) = variables.into_iter().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
+            let message =
+                format!("chat_template_kwargs has {name:?}, which the request itself sets; leave it out");
+            return refused("chat_template_kwargs", &message);
         }
         if let (Some(old), Some(new)) = (self.max_tokens, self.max_completion_tokens)
             && old.get() != new.get()
@@ -85,16 +95,19 @@ pub(in crate::http) async fn chat_completions(
     let chat = told(chat, &mut request, &terms);
     let logprobs = request.logprobs == Some(true);
     if request.stream == Some(true) {
-        let StreamOptions { include_usage } = request.stream_options.unwrap_or_default();
+        let include_usage = request.stream_options.unwrap_or_default().include_usage();
         let stream = chat.stream().await.map_err(|error| refusal(&error))?;
         let pieces = ChatPieces::new(request.model, pool, logprobs, include_usage);
         return respond(Streams::new(vec![stream]), pieces, include_usage, terms.held).await;
     }
     let generation = chat.await.map_err(|error| refusal(&error))?;
-    let answer = ChatAnswer::new(request.model, &pool, generation, logprobs);
-    let bytes = answer.bytes();
-    http_answer::json(&app, answer, bytes).await
+    let bytes = bytes_of(&generation, BYTES_A_TOKEN);
+    let answer = move || ChatAnswer::new(request.model, &pool, generation, logprobs);
+    http_answer::json_of(&app, answer, bytes).await
 }
+
+/// What a token with its logprobs takes as JSON, and each alternative.
+const BYTES_A_TOKEN: usize = 100;
 
 /// The call with all that the request says of it.
 fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {

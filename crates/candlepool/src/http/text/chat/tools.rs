@@ -18,9 +18,10 @@ pub(super) struct FunctionTool {
     function: Function,
 }
 
+/// The one type of tools and calls.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Kind;
+pub(super) struct Kind;
 
 impl TryFrom<String> for Kind {
     type Error = String;
@@ -91,7 +92,7 @@ impl<'de> Deserialize<'de> for Choice {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with type and function")]
 struct Named {
     #[serde(rename = "type")]
     _type: Kind,
@@ -99,7 +100,7 @@ struct Named {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with name")]
 struct NamedFunction {
     name: String,
 }
@@ -132,10 +133,5 @@ impl AnsweredCall {
         };
         let function = AnsweredFunction { name: call.name, arguments: call.arguments };
         Self { index, id, r#type: "function", function }
-    }
-
-    /// About how many bytes it takes.
-    pub(super) fn bytes(&self) -> usize {
-        128 + self.function.name.len() + self.function.arguments.len()
     }
 }
