@@ -11,12 +11,6 @@ use super::side::{Side, Speed};
 use super::{built_example, chosen, fixtures, gguf, machine};
 use crate::python::workspace_root;
 
-/// Tokens of a prompt.
-const PROMPTS: [usize; 2] = [226, 1000];
-
-/// Streams at once.
-const STREAMS: [usize; 2] = [1, 8];
-
 /// Arguments of `bench text`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +20,12 @@ pub(crate) struct Args {
     /// Tokens that each stream writes.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     tokens: u32,
+    /// Tokens of a prompt.
+    #[arg(long, value_delimiter = ',', default_values_t = [226, 1000])]
+    prompts: Vec<usize>,
+    /// Streams at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8])]
+    streams: Vec<usize>,
     /// The models to measure [default: all]
     #[arg(value_name = "NAME")]
     models: Vec<String>,
@@ -40,6 +40,10 @@ struct Cell {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
+    ensure!(
+        args.prompts.iter().chain(&args.streams).all(|number| *number > 0),
+        "prompts of no tokens, or no streams, take no time to measure"
+    );
     let models = chosen(&args.models)?;
     let root = workspace_root();
     let peer = LlamaCpp::prepare(&root)?;
@@ -73,15 +77,16 @@ fn measure(
 ) -> Result<(Vec<Cell>, Value)> {
     let file = gguf(root, model)?;
     let threads = machine::threads().to_string();
-    let context = PROMPTS.iter().max().copied().unwrap_or_default() + args.tokens as usize + 1;
+    let context = args.prompts.iter().max().copied().unwrap_or_default() + args.tokens as usize + 1;
     // Without the variable the tensor library asks the system for the number on every product.
     let mut ours = Command::new(example);
     let mut ours = Side::start("candlepool", ours.arg(&file).env("RAYON_NUM_THREADS", &threads))?;
     let mut theirs = peer.command("speed", &file);
     let mut theirs = Side::start("llama.cpp", theirs.arg("--context").arg(context.to_string()))?;
     let mut prompts = Prompts::read(root, model)?;
-    let mut cells: Vec<Cell> =
-        PROMPTS.into_iter().flat_map(|prompt| STREAMS.map(|n| Cell::new(prompt, n))).collect();
+    let lines =
+        args.prompts.iter().flat_map(|prompt| args.streams.iter().map(move |streams| (*prompt, *streams)));
+    let mut cells: Vec<Cell> = lines.map(|(prompt, streams)| Cell::new(prompt, streams)).collect();
     for round in 0..args.rounds {
         for cell in &mut cells {
             let asked = json!({"prompts": prompts.next(cell.streams, cell.prompt), "tokens": args.tokens});
