@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command line's results go to standard output")]
 
 mod audit;
+mod bench;
 mod ci;
 mod distill;
 mod models;
@@ -25,6 +26,8 @@ struct Cli {
 enum Task {
     /// Prove that no forbidden concurrency primitive, channel, runtime or crate edge is in the tree.
     Audit(audit::Args),
+    /// Measure this project beside its peers, on the same files, in turn.
+    Bench(bench::Args),
     /// Run what continuous integration runs, in its order.
     Ci(ci::Args),
     /// Make the built-in static embedding model from all-MiniLM-L6-v2.
@@ -40,6 +43,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Audit(args) => audit::run(args),
+        Task::Bench(args) => bench::run(args),
         Task::Ci(args) => ci::run(args),
         Task::Distill(args) => distill::run(args),
         Task::Models(args) => models::run(args),

@@ -1,6 +1,7 @@
 //! Integration tests: whole decoders against transformers, and against themselves.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should panic")]
 
+mod agreement;
 mod chunks;
 mod deterministic;
 mod fixture;
@@ -8,6 +9,8 @@ mod gguf;
 mod parity;
 mod quantised;
 mod refusals;
+mod rounding;
 mod sequence;
 mod trained;
+mod trained_file;
 mod weights;

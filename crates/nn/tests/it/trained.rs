@@ -1,17 +1,13 @@
 //! Trained GGUF files, with f32 activations, against transformers' run of the same files.
 
-use std::cell::RefCell;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::Device;
-use candle_core::quantized::gguf_file::Content;
-use nn::{Activations, Decoder, DecoderConfig, GgufStore, Precision, Rows};
+use nn::{Activations, Decoder, Rows};
 use serde::Deserialize;
 
 use crate::fixture::relative;
 use crate::sequence::{Shelf, best};
+use crate::trained_file::{load, trained};
 
 /// `tests/fixtures/gguf_decoders/NAME.json`.
 #[derive(Deserialize)]
@@ -51,7 +47,7 @@ fn compare(model: &str) {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/gguf_decoders/{model}.json"));
     let reference: Reference = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let decoder = load(&file);
+    let decoder = load(&file, Activations::F32);
     for case in &reference.cases {
         assert!(case.noise < reference.tolerance / 10.0, "{:?}: noise {}", case.text, case.noise);
         let worst = compare_case(&decoder, case, reference.stride);
@@ -81,32 +77,4 @@ fn compare_case(decoder: &Decoder, case: &Case, stride: usize) -> f64 {
         next = best(&shelf.feed(&mut sequence, &[next], Rows::Last));
     }
     worst
-}
-
-fn load(path: &Path) -> Decoder {
-    let file = RefCell::new(File::open(path).unwrap());
-    let content = Content::read(&mut *file.borrow_mut()).unwrap();
-    let config = DecoderConfig::from_gguf(&content.metadata).unwrap();
-    let load = |name: &str| content.tensor(&mut *file.borrow_mut(), name, &Device::Cpu);
-    let store = GgufStore::new(&config, |name: &str| content.tensor_infos.contains_key(name), load);
-    let precision = Precision { activations: Activations::F32, deterministic: false };
-    Decoder::load(config.clone(), &store, precision).unwrap()
-}
-
-/// The GGUF file of a trained model, if it has been fetched. Where `CANDLEPOOL_REQUIRE_MODELS` is 1 it must have been.
-fn trained(name: &str) -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"));
-    let folder = target.join("models").join(name);
-    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    if let Some(file) =
-        files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-    {
-        return Some(file);
-    }
-    let required = std::env::var("CANDLEPOOL_REQUIRE_MODELS").is_ok_and(|value| value == "1");
-    assert!(!required, "{} has no GGUF file; run cargo xtask models", folder.display());
-    // Not eprintln: the test harness would keep it to itself.
-    let _ = writeln!(std::io::stderr(), "skipped: {name} is not there; run cargo xtask models");
-    None
 }
