@@ -132,7 +132,7 @@ mod tests {
         assert!(line(&["embed", "--format", "xml", "a"]).contains("possible values: json, jsonl, npy"));
         assert!(line(&["embed", "--model", "x.onnx", "a"]).contains("is no model source"));
         assert!(line(&["serve", "--memory", "6 gigs"]).contains("is no size"));
-        assert!(line(&["serve", "--model", "x=text-to-text:y"]).contains("not built yet"));
+        assert!(line(&["serve", "--model", "x=text-to-image:y"]).contains("not built yet"));
         assert!(line(&["fly"]).contains("unrecognized subcommand 'fly'"), "{}", line(&["fly"]));
         assert!(line(&[]).starts_with("error: "), "{}", line(&[]));
         for arguments in [&["embed", "--formt"][..], &["fly"], &[], &["ps", "--server"]] {

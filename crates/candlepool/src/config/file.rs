@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(config.server.api_keys_file.as_deref(), Some(Path::new("etc/keys.txt")));
         assert_eq!(config.memory.limit, Some(Size(6 << 30)));
         let models = config.models().unwrap();
-        assert_eq!(models.len(), 1);
+        assert_eq!(models.len(), 2);
         assert_eq!(models[0].name, "minilm");
         assert_eq!(models[0].group.workers.max, 2);
         assert_eq!(models[0].group.idle_evict_after, Some(std::time::Duration::from_secs(300)));

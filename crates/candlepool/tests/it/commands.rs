@@ -47,7 +47,7 @@ async fn wrong_usage_is_one_line_and_status_2() {
         &["chat", "--raw", "a"],
         &["serve", "--memory", "6 gigs"],
         &["serve", "--model", "minilm"],
-        &["serve", "--model", "a=text-to-text:builtin"],
+        &["serve", "--model", "a=text-to-image:builtin"],
         &["serve", "--model", "a=poetry:builtin"],
         &["serve", "--model", "a=text-embedding:builtin", "--model", "a=text-embedding:x"],
         &["pull"],

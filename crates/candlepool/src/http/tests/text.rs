@@ -306,9 +306,17 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         }
     }
     let long = "a".repeat(100_000);
-    let message =
-        server.chat(json!({"messages": [{"role": "user", "content": long}]})).await.refused(400, invalid);
+    let answer = server.chat(json!({"messages": [{"role": "user", "content": long}]})).await;
+    let message = answer.refused(400, "context_length_exceeded");
     assert!(message.contains("tokens; the model takes"), "{message}");
+    assert_eq!(answer.json()["error"]["param"], "messages");
+    let biases: Map<String, Value> = (0..1025).map(|id| (id.to_string(), 0.into())).collect();
+    let message = server.chat(json!({"logit_bias": biases})).await.refused(400, invalid);
+    assert!(message.starts_with("logit_bias"), "{message}");
+    let message = server.complete(json!({"logprobs": 21})).await.refused(400, invalid);
+    assert!(message.starts_with("logprobs is 21"), "{message}");
+    let many = vec!["a"; 5000];
+    server.complete(json!({"prompt": many, "stream": true})).await.refused(413, "request_too_large");
     let answer = server.complete(json!({"prompt": ["a", ""]})).await;
     answer.refused(400, invalid);
     assert_eq!(answer.json()["error"]["param"], "prompt[1]");
