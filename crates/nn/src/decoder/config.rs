@@ -275,6 +275,9 @@ impl DecoderConfig {
     }
 
     /// Bytes that a step takes besides weights and cache: `rows` inputs, of which `logit_rows` give logits.
+    ///
+    /// A row of logits counts four times: the last product is of each row and of what rounding took from it, and its
+    /// result is there once as the product leaves it and once more as it is handed out.
     #[must_use]
     pub fn activation_bytes(&self, rows: usize, logit_rows: usize) -> u64 {
         sum(&[
@@ -282,7 +285,7 @@ impl DecoderConfig {
             product(&[4, rows, 2, self.heads, self.head_dim]),
             product(&[4, rows, 2, self.kv_heads, self.head_dim]),
             product(&[4, rows, 3, self.intermediate_size]),
-            product(&[4, logit_rows, 2, self.vocab_size]),
+            product(&[4, logit_rows, 4, self.vocab_size]),
         ])
     }
 
