@@ -88,7 +88,7 @@ fn load(path: &Path) -> Decoder {
     let content = Content::read(&mut *file.borrow_mut()).unwrap();
     let config = DecoderConfig::from_gguf(&content.metadata).unwrap();
     let load = |name: &str| content.tensor(&mut *file.borrow_mut(), name, &Device::Cpu);
-    let store = GgufStore::new(&config, |name: &str| content.tensor_infos.contains_key(name), load);
+    let store = GgufStore::new(&config, content.tensor_infos.keys(), load);
     let precision = Precision { activations: Activations::F32, deterministic: false };
     Decoder::load(config.clone(), &store, precision).unwrap()
 }
