@@ -62,6 +62,7 @@ const runner = client.chat.completions.runTools({
   temperature: 0,
   max_tokens: 80,
   tool_choice: { type: "function", function: { name: "weather" } },
+  parallel_tool_calls: false,
   messages: [{ role: "user", content: "How warm is it in Rome?" }],
   tools: [
     {

@@ -136,7 +136,7 @@ def tools():
     gathered[0].id = call.id
     messages += [{"role": "assistant", "tool_calls": gathered}, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
     told = chat(messages, model=TOOL_MODEL, tools=[TOOL], tool_choice="none")
-    assert told.choices[0].message.content and told.usage.prompt_tokens > answer.usage.prompt_tokens, told
+    assert "21" in told.choices[0].message.content, told
     return arguments
 
 

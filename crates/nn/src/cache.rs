@@ -36,15 +36,17 @@ impl CacheGroup {
 }
 
 impl CacheLayout {
-    /// Numbers that a block takes in each layer of its group.
-    fn layer_block(&self) -> usize {
-        2 * self.kv_heads * self.block_tokens * self.head_dim
+    /// Numbers that a block takes in each layer of its group; `None`: more than can be counted.
+    fn layer_block(&self) -> Option<usize> {
+        let sizes = [2, self.kv_heads, self.block_tokens, self.head_dim];
+        sizes.into_iter().try_fold(1_usize, usize::checked_mul)
     }
 
     /// Bytes that a block of one of the groups takes, in all its layers.
     #[must_use]
     pub fn block_bytes(&self, group: &CacheGroup) -> u64 {
-        (group.layers.len() * self.layer_block() * size_of::<f32>()) as u64
+        let layer = self.layer_block().map_or(u64::MAX, |numbers| numbers as u64);
+        layer.saturating_mul(group.layers.len() as u64).saturating_mul(size_of::<f32>() as u64)
     }
 
     /// Bytes that a cache with so many blocks in each group takes.
@@ -159,12 +161,13 @@ fn check(layout: &CacheLayout, blocks: &[usize]) -> Result<(), NnError> {
 impl LayerBlocks {
     /// Zeroed blocks, or `None` if the machine has no memory for them.
     fn new(layout: &CacheLayout, blocks: usize) -> Option<Self> {
-        let length = blocks.checked_mul(layout.layer_block())?;
+        let block = layout.layer_block()?;
+        let length = blocks.checked_mul(block)?;
         let mut numbers = Vec::new();
         numbers.try_reserve_exact(length).ok()?;
         numbers.resize(length, 0.0);
         let head = layout.block_tokens * layout.head_dim;
-        Some(Self { numbers, block: layout.layer_block(), head, head_dim: layout.head_dim })
+        Some(Self { numbers, block, head, head_dim: layout.head_dim })
     }
 
     /// A head's keys of all positions of a block.
@@ -265,8 +268,11 @@ mod tests {
         );
         let empty = CacheLayout { block_tokens: 0, ..layout() };
         assert_eq!(refused(&empty, &[1, 1]), "a block of 0 positions holds nothing");
-        let huge = refused(&layout(), &[1 << 60, 1]);
-        assert!(huge.ends_with("cannot be allocated: give it fewer blocks"), "{huge}");
+        let wide = CacheLayout { kv_heads: 1 << 31, head_dim: 1 << 31, ..layout() };
+        assert_eq!(wide.block_bytes(&wide.groups[1]), u64::MAX);
+        for huge in [refused(&layout(), &[1 << 60, 1]), refused(&wide, &[1, 1])] {
+            assert!(huge.ends_with("cannot be allocated: give it fewer blocks"), "{huge}");
+        }
         let mut cache = KvCache::new(&layout(), &[2, 1]).unwrap();
         let refused = cache.copy_block(1, 0, 1).unwrap_err().to_string();
         assert_eq!(refused, "the cache has no block 1, group 1 has 1");

@@ -28,7 +28,7 @@ use crate::cache::KvCache;
 use crate::error::NnError;
 use crate::linear::Linear;
 use crate::matrix::Precision;
-use crate::store::TensorStore;
+use crate::store::{Recorder, TensorStore};
 
 /// A decoder's weights. They never change; the state of sequences is in a [`KvCache`].
 #[derive(Debug)]
@@ -48,14 +48,16 @@ impl Decoder {
     /// Checks the configuration and loads the weights. Blocks.
     ///
     /// # Errors
-    /// [`NnError::InvalidConfig`], [`NnError::Unsupported`], or [`NnError::Weights`] if a tensor is missing or has another
-    /// shape than the configuration says.
+    /// [`NnError::InvalidConfig`], [`NnError::Weights`] if a tensor is missing or has another shape than the configuration
+    /// says, [`NnError::Unsupported`] if the layers have tensors that are not computed with.
     pub fn load(
         config: DecoderConfig,
         store: &dyn TensorStore,
         precision: Precision,
     ) -> Result<Self, NnError> {
         config.check()?;
+        let recorder = Recorder::new(store);
+        let store: &dyn TensorStore = &recorder;
         let embedding = Embedding::load(&config, store, precision)?;
         let ropes = Rope::load_all(&config, store)?;
         let layers = (0..config.layers.len())
@@ -74,6 +76,7 @@ impl Decoder {
                 Linear::load(store, "lm_head", shape, false, precision)?
             }
         };
+        recorder.refuse_unread(config.layers.len())?;
         Ok(Self { config, embedding, ropes, layers, norm, head })
     }
 

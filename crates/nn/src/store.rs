@@ -2,14 +2,17 @@
 //! `model.layers.0.self_attn.q_proj.weight`, `lm_head.weight`, ...
 
 mod gguf;
+mod recorder;
 mod safetensors;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_core::quantized::QTensor;
 
 pub use self::gguf::GgufStore;
+pub(crate) use self::recorder::Recorder;
 pub use self::safetensors::SafetensorsStore;
 use crate::error::NnError;
 
@@ -47,6 +50,23 @@ pub trait TensorStore {
     /// # Errors
     /// [`NnError::Weights`] if it is missing, has another shape or cannot be read.
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<StoredMatrix, NnError>;
+
+    /// The first tensor, as the store calls it, that belongs to one of so many layers and is not among those that were
+    /// `read`: a model that has it computes something else. A store that cannot list its tensors knows none.
+    fn unread(&self, read: &BTreeSet<String>, layers: usize) -> Option<String> {
+        let _ = (read, layers);
+        None
+    }
+}
+
+/// Ends of names of tensors that change nothing: the rotary frequencies and causal masks that older checkpoints hold.
+const LEFTOVERS: [&str; 5] =
+    ["rotary_emb.inv_freq", "attn_rot_embd", "rope_freqs.weight", "attn.bias", "attn.masked_bias"];
+
+/// Whether a tensor belongs to one of so many layers, by what is behind the `layers.` of its name, and is no leftover.
+fn is_of_layers(behind: &str, layers: usize) -> bool {
+    let number = behind.split_once('.').and_then(|(number, _)| number.parse::<usize>().ok());
+    number.is_some_and(|number| number < layers) && !LEFTOVERS.iter().any(|end| behind.ends_with(end))
 }
 
 fn missing(name: &str) -> NnError {

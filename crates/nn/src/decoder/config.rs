@@ -224,6 +224,26 @@ impl Architecture {
     }
 }
 
+/// Layers a decoder may have. A configuration is refused as soon as it says more, before anything is allocated for them.
+pub(super) const MOST_LAYERS: usize = 4096;
+
+/// Heads, and numbers of a head.
+const MOST_HEADS: usize = 1 << 16;
+/// Numbers in a row: a hidden state, all heads of it, what is between the halves of a feed-forward layer. Tokens, too.
+const MOST_NUMBERS: usize = 1 << 24;
+/// Positions.
+const MOST_POSITIONS: usize = 1 << 30;
+
+/// A product that stays at the largest number there is, where it would be larger.
+fn product(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1, |product, size| product.saturating_mul(*size as u64))
+}
+
+/// A sum likewise.
+fn sum(terms: &[u64]) -> u64 {
+    terms.iter().copied().fold(0, u64::saturating_add)
+}
+
 impl DecoderConfig {
     /// How keys and values are laid out in blocks of so many positions: a group for each window that layers have.
     #[must_use]
@@ -241,42 +261,55 @@ impl DecoderConfig {
     /// How many numbers the weights are, a tied head counted once. In f32 they take four bytes each.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        let heads = (2 * self.heads + 2 * self.kv_heads) * self.head_dim;
-        let layer = self.hidden_size * (heads + 3 * self.intermediate_size + 4) + 2 * self.head_dim;
+        let layer = sum(&[
+            product(&[2, self.hidden_size, self.heads, self.head_dim]),
+            product(&[2, self.hidden_size, self.kv_heads, self.head_dim]),
+            product(&[3, self.hidden_size, self.intermediate_size]),
+            product(&[4, self.hidden_size]),
+            product(&[2, self.head_dim]),
+        ]);
         let embeddings = if self.output == OutputHead::Separate { 2 } else { 1 };
-        let vocabulary = embeddings * self.vocab_size * self.hidden_size;
-        (self.layers.len() * layer + vocabulary + self.hidden_size) as u64
+        let vocabulary = product(&[embeddings, self.vocab_size, self.hidden_size]);
+        let layers = layer.saturating_mul(self.layers.len() as u64);
+        sum(&[layers, vocabulary, self.hidden_size as u64])
     }
 
     /// Bytes that a step takes besides weights and cache: `rows` inputs, of which `logit_rows` give logits.
+    ///
+    /// A row of logits counts four times: the last product is of each row and of what rounding took from it, and its
+    /// result is there once as the product leaves it and once more as it is handed out.
     #[must_use]
     pub fn activation_bytes(&self, rows: usize, logit_rows: usize) -> u64 {
-        let heads = 2 * (self.heads + self.kv_heads) * self.head_dim;
-        let row = 4 * self.hidden_size + heads + 3 * self.intermediate_size;
-        4 * (rows * row + 2 * logit_rows * self.vocab_size) as u64
+        sum(&[
+            product(&[4, rows, 4, self.hidden_size]),
+            product(&[4, rows, 2, self.heads, self.head_dim]),
+            product(&[4, rows, 2, self.kv_heads, self.head_dim]),
+            product(&[4, rows, 3, self.intermediate_size]),
+            product(&[4, logit_rows, 4, self.vocab_size]),
+        ])
     }
 
     /// Checks that sizes are there and agree.
     pub(crate) fn check(&self) -> Result<(), NnError> {
+        // Far beyond any model; the products of these stay below what an address can count.
         let sizes = [
-            ("vocabulary size", self.vocab_size),
-            ("hidden size", self.hidden_size),
-            ("intermediate size", self.intermediate_size),
-            ("number of layers", self.layers.len()),
-            ("number of attention heads", self.heads),
-            ("number of key and value heads", self.kv_heads),
-            ("head dimension", self.head_dim),
-            ("context length", self.context),
+            ("vocabulary size", self.vocab_size, MOST_NUMBERS),
+            ("hidden size", self.hidden_size, MOST_NUMBERS),
+            ("intermediate size", self.intermediate_size, MOST_NUMBERS),
+            ("number of layers", self.layers.len(), MOST_LAYERS),
+            ("number of attention heads", self.heads, MOST_HEADS),
+            ("number of key and value heads", self.kv_heads, MOST_HEADS),
+            ("head dimension", self.head_dim, MOST_HEADS),
+            ("width of all attention heads", self.heads.saturating_mul(self.head_dim), MOST_NUMBERS),
+            ("context length", self.context, MOST_POSITIONS),
         ];
-        for (name, size) in sizes {
+        for (name, size, most) in sizes {
             if size == 0 {
                 return Err(NnError::InvalidConfig(format!("the {name} is 0, it must be at least 1")));
             }
-            // Products of two sizes stay far below what an address can count.
-            if size > 1 << 30 {
+            if size > most {
                 return Err(NnError::InvalidConfig(format!(
-                    "the {name} is {size}, it must be at most {}",
-                    1 << 30
+                    "the {name} is {size}, it must be at most {most}"
                 )));
             }
         }
@@ -286,6 +319,12 @@ impl DecoderConfig {
                 self.heads, self.kv_heads
             )));
         }
+        let numbers = [
+            ("attention scale", Some(self.attention_scale)),
+            ("attention soft cap", self.attention_soft_cap),
+            ("logit soft cap", self.logit_soft_cap),
+        ];
+        numbers.into_iter().try_for_each(|(name, number)| above_zero(name, number.unwrap_or(1.0)))?;
         self.layers.iter().try_for_each(|layer| self.check_layer(layer))?;
         self.ropes.iter().try_for_each(|rope| self.check_rope(rope))
     }
@@ -293,6 +332,11 @@ impl DecoderConfig {
     fn check_layer(&self, layer: &LayerConfig) -> Result<(), NnError> {
         if layer.window == Some(0) {
             return Err(NnError::InvalidConfig("a sliding window of 0 positions sees nothing".to_owned()));
+        }
+        if let Some(window) = layer.window.filter(|window| *window > MOST_POSITIONS) {
+            return Err(NnError::InvalidConfig(format!(
+                "the sliding window is {window}, it must be at most {MOST_POSITIONS}"
+            )));
         }
         match self.ropes.get(layer.rope) {
             Some(_) => Ok(()),
@@ -307,21 +351,51 @@ impl DecoderConfig {
                 rope.dims, self.head_dim
             )));
         }
-        if !(rope.base.is_finite() && rope.base > 0.0) {
-            let reason = format!("the rotary base is {}, it must be a number above 0", rope.base);
-            return Err(NnError::InvalidConfig(reason));
-        }
-        if let RopeScaling::LongRope { short, long, .. } = &rope.scaling {
-            for (name, factors) in [("short", short), ("long", long)] {
-                if factors.len() != rope.dims / 2 {
-                    return Err(NnError::InvalidConfig(format!(
-                        "{} {name} rotary factors for {} pairs of numbers",
-                        factors.len(),
-                        rope.dims / 2
-                    )));
-                }
+        above_zero("rotary base", rope.base)?;
+        rope.scaling.check(rope.dims / 2)
+    }
+}
+
+impl RopeScaling {
+    /// That all its numbers are such, and that there are as many factors as pairs.
+    fn check(&self, pairs: usize) -> Result<(), NnError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Linear { factor } => above_zero("rotary factor", *factor),
+            Self::Llama3 { factor, low_frequency_factor, high_frequency_factor, .. } => {
+                above_zero("rotary factor", *factor)?;
+                above_zero("low frequency factor", *low_frequency_factor)?;
+                above_zero("high frequency factor", *high_frequency_factor)
             }
+            Self::Yarn { factor, beta_fast, beta_slow, attention_factor, .. } => {
+                above_zero("rotary factor of yarn", *factor)?;
+                above_zero("beta_fast of yarn", *beta_fast)?;
+                above_zero("beta_slow of yarn", *beta_slow)?;
+                above_zero("attention factor of yarn", *attention_factor)
+            }
+            Self::LongRope { short, long, attention_factor, .. } => {
+                for (name, factors) in [("short", short), ("long", long)] {
+                    if factors.len() != pairs {
+                        return Err(NnError::InvalidConfig(format!(
+                            "{} {name} rotary factors for {pairs} pairs of numbers",
+                            factors.len()
+                        )));
+                    }
+                    factors
+                        .iter()
+                        .try_for_each(|factor| above_zero(&format!("{name} rotary factor"), *factor))?;
+                }
+                above_zero("attention factor of longrope", *attention_factor)
+            }
+            Self::Stored { attention_factor, .. } => above_zero("rotary attention factor", *attention_factor),
         }
-        Ok(())
+    }
+}
+
+/// Refuses what nothing can be divided or stretched by.
+fn above_zero(name: &str, number: f32) -> Result<(), NnError> {
+    match number.is_finite() && number > 0.0 {
+        true => Ok(()),
+        false => Err(NnError::InvalidConfig(format!("the {name} is {number}, it must be a number above 0"))),
     }
 }

@@ -9,8 +9,8 @@ use candle_core::quantized::gguf_file::Value;
 
 use self::metadata::Metadata;
 use super::config::{
-    Activation, Architecture, Bias, DecoderConfig, LayerConfig, OutputHead, RopeConfig, RopePairs,
-    RopeScaling,
+    Activation, Architecture, Bias, DecoderConfig, LayerConfig, MOST_LAYERS, OutputHead, RopeConfig,
+    RopePairs, RopeScaling,
 };
 use crate::error::NnError;
 
@@ -61,6 +61,11 @@ impl Reader<'_> {
         self.refuse()?;
         let hidden_size = metadata.required_size("embedding_length")?;
         let layers = metadata.required_size("block_count")?;
+        if layers > MOST_LAYERS {
+            let label = metadata.label("block_count");
+            let reason = format!("the metadata's {label} is {layers}, it must be at most {MOST_LAYERS}");
+            return Err(NnError::InvalidConfig(reason));
+        }
         let heads = metadata.required_size("attention.head_count")?;
         let head_dim = self.head_dim(hidden_size, heads)?;
         let context = metadata.required_size("context_length")?;
@@ -193,8 +198,9 @@ impl Reader<'_> {
 
     fn layers(&self, layers: usize) -> Result<Vec<LayerConfig>, NnError> {
         let gemma = self.architecture.is_gemma();
-        let given = self.metadata.size("attention.sliding_window")?.filter(|window| *window != 0);
-        let window = given.or(gemma.then_some(4096));
+        let given = self.metadata.size("attention.sliding_window")?;
+        // 0 says that there is none, silence that it is the architecture's.
+        let window = given.or(gemma.then_some(4096)).filter(|window| *window != 0);
         let every = match self.architecture {
             Architecture::Gemma2 => Some(2),
             Architecture::Gemma3 => Some(6),

@@ -10,7 +10,9 @@ use serde_json::Value;
 use self::defaults::Defaults;
 use self::fields::Fields;
 use self::rope::RopeReader;
-use super::config::{Activation, Architecture, Bias, DecoderConfig, LayerConfig, OutputHead, RopeConfig};
+use super::config::{
+    Activation, Architecture, Bias, DecoderConfig, LayerConfig, MOST_LAYERS, OutputHead, RopeConfig,
+};
 use crate::error::NnError;
 
 impl DecoderConfig {
@@ -71,7 +73,7 @@ impl Reader<'_> {
             Some(head_dim) => head_dim,
             None => divide(hidden_size, heads)?,
         };
-        let layers = fields.size("num_hidden_layers", defaults.layers)?;
+        let layers = fields.size_upto("num_hidden_layers", defaults.layers, MOST_LAYERS)?;
         let context = fields.size("max_position_embeddings", defaults.context)?;
         let gemma = self.architecture.is_gemma();
         Ok(DecoderConfig {

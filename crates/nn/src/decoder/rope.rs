@@ -54,6 +54,12 @@ impl Rope {
                 }
                 _ => stretched(rope, config.context),
             };
+            if let Some(frequency) = stretched.frequencies.iter().find(|frequency| !frequency.is_finite()) {
+                return Err(NnError::InvalidConfig(format!(
+                    "the rotary base {} and its scaling give the frequency {frequency}, it must be a finite number",
+                    rope.base
+                )));
+            }
             Ok(Self {
                 frequencies: stretched.frequencies,
                 attention_factor: stretched.attention_factor,
@@ -117,9 +123,16 @@ const STORED_FREQUENCIES: &str = "rope_freqs.weight";
 
 fn stored_divisors(store: &dyn TensorStore, pairs: usize, beyond: bool) -> Result<Vec<f32>, NnError> {
     let by_length = if beyond { "rope_factors_long.weight" } else { "rope_factors_short.weight" };
-    match [by_length, STORED_FREQUENCIES].into_iter().find(|name| store.contains(name)) {
-        Some(name) => store.vector(name, pairs),
-        None => Ok(vec![1.0; pairs]),
+    let Some(name) = [by_length, STORED_FREQUENCIES].into_iter().find(|name| store.contains(name)) else {
+        return Ok(vec![1.0; pairs]);
+    };
+    let divisors = store.vector(name, pairs)?;
+    match divisors.iter().find(|divisor| !(divisor.is_finite() && **divisor > 0.0)) {
+        None => Ok(divisors),
+        Some(divisor) => {
+            let reason = format!("the tensor {name:?} holds {divisor}, all of it must be numbers above 0");
+            Err(NnError::Weights(reason))
+        }
     }
 }
 

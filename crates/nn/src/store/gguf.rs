@@ -1,38 +1,39 @@
-//! GGUF files, through two closures that know the file: this crate knows the names.
+//! GGUF files, through the names of their tensors and a closure that loads one: this crate knows what the names mean.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor};
 
-use super::{StoredMatrix, TensorStore, missing, other_shape};
+use super::{StoredMatrix, TensorStore, is_of_layers, missing, other_shape};
 use crate::decoder::DecoderConfig;
 use crate::error::NnError;
 
 /// The tensors of a GGUF file: `model.layers.3.self_attn.q_proj.weight` is its `blk.3.attn_q.weight`, and so on.
 ///
 /// Names are those of llama.cpp's `gguf-py/gguf/tensor_mapping.py`.
-pub struct GgufStore<C, L> {
-    contains: C,
+pub struct GgufStore<L> {
+    names: BTreeSet<String>,
     load: L,
     sandwich_norms: bool,
 }
 
-impl<C, L, E> GgufStore<C, L>
+impl<L, E> GgufStore<L>
 where
-    C: Fn(&str) -> bool,
     L: Fn(&str) -> Result<QTensor, E>,
     E: fmt::Display,
 {
-    /// `contains` tells whether the file has a tensor, `load` loads one onto the CPU, its shape in row-major order.
-    pub fn new(config: &DecoderConfig, contains: C, load: L) -> Self {
-        Self { contains, load, sandwich_norms: config.sandwich_norms }
+    /// `names` are those of all the file's tensors, `load` loads one onto the CPU, its shape in row-major order.
+    pub fn new(config: &DecoderConfig, names: impl IntoIterator<Item = impl Into<String>>, load: L) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        Self { names, load, sandwich_norms: config.sandwich_norms }
     }
 
     fn tensor(&self, name: &str, wanted: &[usize]) -> Result<QTensor, NnError> {
         let stored = self.stored_name(name);
-        if !(self.contains)(&stored) {
+        if !self.names.contains(&stored) {
             return Err(missing(&stored));
         }
         let tensor = (self.load)(&stored).map_err(NnError::weights)?;
@@ -84,14 +85,13 @@ fn layer_module(module: &str, sandwich_norms: bool) -> Option<&'static str> {
     })
 }
 
-impl<C, L, E> TensorStore for GgufStore<C, L>
+impl<L, E> TensorStore for GgufStore<L>
 where
-    C: Fn(&str) -> bool,
     L: Fn(&str) -> Result<QTensor, E>,
     E: fmt::Display,
 {
     fn contains(&self, name: &str) -> bool {
-        (self.contains)(&self.stored_name(name))
+        self.names.contains(&self.stored_name(name))
     }
 
     fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, NnError> {
@@ -108,9 +108,16 @@ where
             _ => Ok(StoredMatrix::Quantised(Arc::new(tensor))),
         }
     }
+
+    fn unread(&self, read: &BTreeSet<String>, layers: usize) -> Option<String> {
+        let read: BTreeSet<String> = read.iter().map(|name| self.stored_name(name)).collect();
+        let is_of_layers =
+            |name: &&String| name.strip_prefix("blk.").is_some_and(|behind| is_of_layers(behind, layers));
+        self.names.difference(&read).find(is_of_layers).cloned()
+    }
 }
 
-impl<C, L> fmt::Debug for GgufStore<C, L> {
+impl<L> fmt::Debug for GgufStore<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GgufStore").field("sandwich_norms", &self.sandwich_norms).finish_non_exhaustive()
     }
@@ -122,7 +129,7 @@ mod tests {
 
     fn stored(name: &str, sandwich_norms: bool) -> String {
         let load = |_: &str| Err::<QTensor, _>("not loaded here");
-        GgufStore { contains: |_: &str| true, load, sandwich_norms }.stored_name(name)
+        GgufStore { names: BTreeSet::new(), load, sandwich_norms }.stored_name(name)
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Hugging Face checkpoints, through the tensor library's variable builder.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use candle_core::DType;
 use candle_nn::{Init, VarBuilder};
 
-use super::{StoredMatrix, TensorStore, missing};
+use super::{StoredMatrix, TensorStore, is_of_layers, missing};
 use crate::error::NnError;
 
 /// The tensors of a Hugging Face checkpoint in f32, f16 or bf16, widened to f32.
@@ -16,6 +17,7 @@ use crate::error::NnError;
 pub struct SafetensorsStore {
     builder: VarBuilder<'static>,
     place: Place,
+    names: BTreeSet<String>,
 }
 
 /// How a checkpoint begins the names of the decoder's tensors, and of the others (the output head).
@@ -46,9 +48,17 @@ impl SafetensorsStore {
         }
         let has = |place: &&Place| builder.contains_tensor(&format!("{}embed_tokens.weight", place.decoder));
         match PLACES.iter().find(has) {
-            Some(place) => Ok(Self { place: *place, builder }),
+            Some(place) => Ok(Self { place: *place, builder, names: BTreeSet::new() }),
             None => Err(missing("model.embed_tokens.weight")),
         }
+    }
+
+    /// The names of all the checkpoint's tensors, which the builder cannot list: with them, one of a layer that is not
+    /// computed with is refused.
+    #[must_use]
+    pub fn with_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.names = names.into_iter().map(Into::into).collect();
+        self
     }
 
     fn stored_name(&self, name: &str) -> String {
@@ -79,6 +89,14 @@ impl TensorStore for SafetensorsStore {
 
     fn matrix(&self, name: &str, (rows, columns): (usize, usize)) -> Result<StoredMatrix, NnError> {
         Ok(StoredMatrix::Dense(self.load(name, &[rows, columns])?))
+    }
+
+    fn unread(&self, read: &BTreeSet<String>, layers: usize) -> Option<String> {
+        let read: BTreeSet<String> = read.iter().map(|name| self.stored_name(name)).collect();
+        let place = format!("{}layers.", self.place.decoder);
+        let is_of_layers =
+            |name: &&String| name.strip_prefix(&place).is_some_and(|behind| is_of_layers(behind, layers));
+        self.names.difference(&read).find(is_of_layers).cloned()
     }
 }
 

@@ -62,7 +62,7 @@ impl Fixture {
     }
 
     pub(crate) fn decoder(&self, precision: Precision) -> Decoder {
-        let store = SafetensorsStore::new(self.builder()).unwrap();
+        let store = SafetensorsStore::new(self.builder()).unwrap().with_names(self.tensors().into_keys());
         Decoder::load(self.decoder_config(&self.config), &store, precision).unwrap()
     }
 

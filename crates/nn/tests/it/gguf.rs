@@ -166,7 +166,7 @@ impl File {
 
     fn decoder(&self, config: DecoderConfig) -> Decoder {
         let load = |name: &str| QTensor::quantize(&self.tensors[name], GgmlDType::F32);
-        let store = GgufStore::new(&config, |name: &str| self.tensors.contains_key(name), load);
+        let store = GgufStore::new(&config, self.tensors.keys(), load);
         Decoder::load(config, &store, Precision::default()).unwrap()
     }
 }
@@ -193,16 +193,55 @@ fn a_tensor_of_another_shape_is_named_as_the_file_names_it() {
     file.tensors.insert("blk.1.attn_q.weight".to_owned(), narrow);
     let config = file.config(&fixture);
     let load = |name: &str| QTensor::quantize(&file.tensors[name], GgmlDType::F32);
-    let store = GgufStore::new(&config, |name: &str| file.tensors.contains_key(name), load);
+    let store = GgufStore::new(&config, file.tensors.keys(), load);
     let error = Decoder::load(config.clone(), &store, Precision::default()).unwrap_err().to_string();
     assert_eq!(
         error,
         "the tensor \"blk.1.attn_q.weight\" has the shape [30, 36], the configuration asks for [36, 36]"
     );
-    let failing =
-        GgufStore::new(&config, |_: &str| true, |name: &str| Err(format!("{name} is type IQ2_XS\nat 1")));
+    let failing = GgufStore::new(&config, file.tensors.keys(), |name: &str| {
+        Err(format!("{name} is type IQ2_XS\nat 1"))
+    });
     let error = Decoder::load(config.clone(), &failing, Precision::default()).unwrap_err().to_string();
     assert_eq!(error, "token_embd.weight is type IQ2_XS");
+}
+
+#[test]
+fn a_tensor_of_a_layer_that_is_not_computed_with_is_refused_by_name() {
+    let one = Tensor::ones(1, DType::F32, &Device::Cpu).unwrap();
+    let load_with = |name: &str| {
+        let mut file = converted(&fixture::named("llama3"));
+        file.tensors.insert(name.to_owned(), one.clone());
+        let config = DecoderConfig::from_gguf(&file.metadata).unwrap();
+        let load = |name: &str| QTensor::quantize(&file.tensors[name], GgmlDType::F32);
+        let store = GgufStore::new(&config, file.tensors.keys(), load);
+        Decoder::load(config.clone(), &store, Precision::default()).map_err(|error| error.to_string())
+    };
+    for name in ["blk.0.attn_q_norm.weight", "blk.2.attn_sub_norm.weight", "blk.1.attn_q.scale"] {
+        let wanted = format!(
+            "the tensor {name:?} is not supported: this architecture, configured like this, is computed without it"
+        );
+        assert_eq!(load_with(name).unwrap_err(), wanted);
+    }
+    // Behind the last layer, and of no layer.
+    for name in ["blk.3.attn_q_norm.weight", "blk.0.attn_rot_embd", "v.blk.0.attn_q_norm.weight"] {
+        assert!(load_with(name).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn stored_divisors_are_numbers_above_0() {
+    for divisor in [0.0, -1.0, f32::NAN] {
+        let mut file = converted(&fixture::named("llama3"));
+        let divisors = Tensor::new(&[1.0, divisor, 1.0], &Device::Cpu).unwrap();
+        file.tensors.insert("rope_freqs.weight".to_owned(), divisors);
+        let config = DecoderConfig::from_gguf(&file.metadata).unwrap();
+        let load = |name: &str| QTensor::quantize(&file.tensors[name], GgmlDType::F32);
+        let store = GgufStore::new(&config, file.tensors.keys(), load);
+        let error = Decoder::load(config.clone(), &store, Precision::default()).unwrap_err().to_string();
+        let wanted = format!("\"rope_freqs.weight\" holds {divisor}, all of it must be numbers above 0");
+        assert!(error.contains(&wanted), "{error}");
+    }
 }
 
 #[test]
@@ -213,7 +252,7 @@ fn stored_divisors_beside_another_stretching_are_refused() {
     file.tensors.insert("rope_freqs.weight".to_owned(), divisors);
     let config = file.config(&fixture);
     let load = |name: &str| QTensor::quantize(&file.tensors[name], GgmlDType::F32);
-    let store = GgufStore::new(&config, |name: &str| file.tensors.contains_key(name), load);
+    let store = GgufStore::new(&config, file.tensors.keys(), load);
     let error = Decoder::load(config.clone(), &store, Precision::default()).unwrap_err().to_string();
     assert!(error.starts_with("rope_freqs.weight beside Linear"), "{error}");
 }

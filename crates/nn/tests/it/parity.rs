@@ -1,5 +1,7 @@
 //! The same numbers as transformers, from the same checkpoints.
 
+use std::collections::HashMap;
+
 use nn::{Decoder, DecoderConfig, Precision, Rows, SafetensorsStore};
 use serde_json::json;
 
@@ -96,12 +98,11 @@ fn the_language_model_of_a_larger_one_is_found() {
             };
             (name, tensor)
         });
-        let builder = candle_nn::VarBuilder::from_tensors(
-            renamed.collect(),
-            candle_core::DType::F32,
-            &candle_core::Device::Cpu,
-        );
-        let store = SafetensorsStore::new(builder).unwrap();
+        let tensors: HashMap<String, candle_core::Tensor> = renamed.collect();
+        let names: Vec<String> = tensors.keys().cloned().collect();
+        let builder =
+            candle_nn::VarBuilder::from_tensors(tensors, candle_core::DType::F32, &candle_core::Device::Cpu);
+        let store = SafetensorsStore::new(builder).unwrap().with_names(names);
         let decoder = Decoder::load(config.clone(), &store, Precision::default()).unwrap();
         assert!(fixture.worst(&at_once(&decoder, &fixture.tokens)) <= fixture.tolerance);
     }

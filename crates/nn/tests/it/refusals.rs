@@ -83,7 +83,7 @@ fn contradictions_are_told_in_one_line() {
         (
             "llama",
             json!({"vocab_size": 1u64 << 40}),
-            "the vocabulary size is 1099511627776, it must be at most 1073741824",
+            "the vocabulary size is 1099511627776, it must be at most 16777216",
         ),
         (
             "llama",
@@ -211,6 +211,130 @@ fn older_names_of_phi_3s_stretching_are_known() {
         // sqrt(1 + ln(32) / ln(4096))
         assert_eq!(original_context, 4096);
         assert!((attention_factor - 1.190_238).abs() < 1e-5, "{attention_factor}");
+    }
+}
+
+#[test]
+fn sizes_that_no_model_has_are_refused_before_anything_is_allocated() {
+    let cases = [
+        ("num_hidden_layers", 1_000_000_000_000_000_u64, "num_hidden_layers is 1000000000000000", 4096),
+        ("num_hidden_layers", 4097, "num_hidden_layers is 4097", 4096),
+        ("vocab_size", 1 << 30, "the vocabulary size is 1073741824", 1 << 24),
+        ("hidden_size", 1 << 30, "the hidden size is 1073741824", 1 << 24),
+        ("intermediate_size", 1 << 30, "the intermediate size is 1073741824", 1 << 24),
+        ("num_attention_heads", 1 << 17, "the number of attention heads is 131072", 1 << 16),
+        ("num_key_value_heads", 1 << 17, "the number of key and value heads is 131072", 1 << 16),
+        ("head_dim", 1 << 30, "the head dimension is 1073741824", 1 << 16),
+        ("max_position_embeddings", 1 << 31, "the context length is 2147483648", 1 << 30),
+    ];
+    for (field, value, wanted, most) in cases {
+        for model_type in ["llama", "mistral", "qwen3"] {
+            let error = with(model_type, json!({field: value})).expect_err(field);
+            assert_eq!(error, format!("{wanted}, it must be at most {most}"));
+        }
+    }
+    let wide = with("llama", json!({"num_attention_heads": 1 << 16, "head_dim": 1 << 16})).unwrap_err();
+    assert_eq!(wide, "the width of all attention heads is 4294967296, it must be at most 16777216");
+    let window = with("mistral", json!({"sliding_window": u64::MAX})).unwrap_err();
+    assert_eq!(window, "the sliding window is 18446744073709551615, it must be at most 1073741824");
+    let layers = gguf("llama", &[("llama.block_count", Metadata::U32(u32::MAX))]).unwrap_err();
+    assert_eq!(layers, "the metadata's llama.block_count is 4294967295, it must be at most 4096");
+    assert_eq!(with("llama", json!({"num_hidden_layers": 4096})).unwrap().layers.len(), 4096);
+}
+
+/// A large model's sizes are counted, not wrapped around.
+#[test]
+fn the_largest_sizes_that_are_accepted_can_be_counted() {
+    let largest = json!({
+        "vocab_size": 1 << 24, "hidden_size": 1 << 24, "intermediate_size": 1 << 24, "num_hidden_layers": 4096,
+        "num_attention_heads": 1 << 8, "num_key_value_heads": 1 << 8, "head_dim": 1 << 16,
+    });
+    let config = with("llama", largest).unwrap();
+    let (size, layers) = (1_u64 << 24, 4096_u64);
+    let layer = 7 * size * size + 4 * size + 2 * (1 << 16);
+    assert_eq!(config.parameters(), layers * layer + 2 * size * size + size);
+    let layout = config.cache_layout(16);
+    assert_eq!(layout.block_bytes(&layout.groups[0]), layers * 2 * 16 * size * 4);
+}
+
+#[test]
+fn numbers_that_nothing_can_be_stretched_or_capped_by_are_refused_by_name() {
+    let ones = json!([1.0, 1.0, 1.0, 1.0]);
+    let above = |name: &str, value: &str| format!("the {name} is {value}, it must be a number above 0");
+    for (model_type, changes, wanted) in [
+        ("llama", json!({"type": "yarn", "factor": 0.0}), above("rotary factor of yarn", "0")),
+        ("llama", json!({"type": "yarn", "factor": -4.0}), above("rotary factor of yarn", "-4")),
+        (
+            "llama",
+            json!({"type": "yarn", "factor": 2.0, "beta_fast": -32.0}),
+            above("beta_fast of yarn", "-32"),
+        ),
+        ("llama", json!({"type": "yarn", "factor": 2.0, "beta_slow": -1}), above("beta_slow of yarn", "-1")),
+        (
+            "llama",
+            json!({"type": "yarn", "factor": 2.0, "attention_factor": 0}),
+            above("attention factor of yarn", "0"),
+        ),
+        (
+            "phi3",
+            json!({"type": "longrope", "short_factor": [1.0, 0.0, 1.0, 1.0], "long_factor": ones}),
+            above("short rotary factor", "0"),
+        ),
+        (
+            "phi3",
+            json!({"type": "longrope", "short_factor": ones, "long_factor": [1.0, 1.0, 1.0, -1.5]}),
+            above("long rotary factor", "-1.5"),
+        ),
+        (
+            "phi3",
+            json!({"type": "longrope", "short_factor": ones, "long_factor": [1.0, 1e300, 1.0, 1.0]}),
+            above("long rotary factor", "inf"),
+        ),
+        (
+            "phi3",
+            json!({"type": "longrope", "short_factor": ones, "long_factor": ones, "attention_factor": -1}),
+            above("attention factor of longrope", "-1"),
+        ),
+    ] {
+        let error =
+            with(model_type, json!({"rope_scaling": changes.clone()})).expect_err(&changes.to_string());
+        assert_eq!(error, wanted);
+    }
+    for (field, value, name) in [
+        ("attn_logit_softcapping", json!(0), "attention soft cap"),
+        ("final_logit_softcapping", json!(-30), "logit soft cap"),
+    ] {
+        let error = with("gemma2", json!({field: value.clone()})).expect_err(field);
+        assert_eq!(error, above(name, &value.to_string()));
+    }
+    let scale = with("gemma2", json!({"query_pre_attn_scalar": -1})).unwrap_err();
+    assert_eq!(scale, above("attention scale", "NaN"));
+    for (key, name) in [
+        ("gemma2.rope.scaling.factor", "rotary factor"),
+        ("gemma2.attn_logit_softcapping", "attention soft cap"),
+        ("gemma2.final_logit_softcapping", "logit soft cap"),
+        ("gemma2.attention.scale", "attention scale"),
+    ] {
+        assert_eq!(gguf("gemma2", &[(key, Metadata::F32(-2.0))]).expect_err(key), above(name, "-2"));
+    }
+}
+
+#[test]
+fn zeros_that_say_nothing_is_there_are_read_so() {
+    let scaling = |turns: Value| {
+        let scaling = json!({"type": "yarn", "factor": 2.0, "beta_fast": turns, "beta_slow": turns});
+        with("llama", json!({"rope_scaling": scaling})).unwrap()
+    };
+    assert_eq!(scaling(json!(0)), scaling(json!(null)));
+    let zero = Metadata::F32(0.0);
+    let off = [("gemma2.attn_logit_softcapping", zero.clone()), ("gemma2.rope.scaling.factor", zero)];
+    let config = gguf("gemma2", &off).unwrap();
+    assert_eq!((config.attention_soft_cap, config.logit_soft_cap), (None, Some(30.0)));
+    for architecture in ["gemma2", "gemma3"] {
+        let key = format!("{architecture}.attention.sliding_window");
+        let unlimited = gguf(architecture, &[(&key, Metadata::U32(0))]).unwrap();
+        assert!(unlimited.layers.iter().all(|layer| layer.window.is_none() && layer.rope == 0));
+        assert_eq!(gguf(architecture, &[]).unwrap().layers[0].window, Some(4096));
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn load(path: &Path, activations: Activations) -> Decoder {
     let content = Content::read(&mut *file.borrow_mut()).unwrap();
     let config = DecoderConfig::from_gguf(&content.metadata).unwrap();
     let load = |name: &str| content.tensor(&mut *file.borrow_mut(), name, &Device::Cpu);
-    let store = GgufStore::new(&config, |name: &str| content.tensor_infos.contains_key(name), load);
+    let store = GgufStore::new(&config, content.tensor_infos.keys(), load);
     let precision = Precision { activations, deterministic: false };
     Decoder::load(config.clone(), &store, precision).unwrap()
 }

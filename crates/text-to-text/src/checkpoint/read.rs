@@ -89,11 +89,7 @@ impl Checkpoint {
         ends.dedup();
         let footprint = Footprint {
             weights: Bytes(stored.bytes(&config, precision)?),
-            working_set: cache::bytes(&config, &shape)
-                + Bytes(config.activation_bytes(
-                    generation.max_prefill + generation.max_sequences,
-                    generation.max_sequences,
-                )),
+            working_set: cache::bytes(&config, &shape) + activation_bytes(&config, &generation),
         };
         Ok(Self {
             stored,
@@ -169,6 +165,15 @@ impl Checkpoint {
     }
 }
 
+/// What the largest step takes: the share of prompts, and as many positions as a block has for each sequence that decodes.
+/// Mostly that is one, but a grammar may have forced some behind it, and up to a block of them counts as decoding. Where
+/// prompts are always cut alike the last chunk may exceed the share, by less than sequences that do not decode leave free.
+fn activation_bytes(config: &DecoderConfig, generation: &GenerationConfig) -> Bytes {
+    let decoding = generation.max_sequences.saturating_mul(cache::BLOCK_TOKENS);
+    let rows = generation.max_prefill.saturating_add(decoding);
+    Bytes(config.activation_bytes(rows, generation.max_sequences))
+}
+
 /// Refuses a device or number type that there is no way to compute on or in.
 fn precision(files: &ModelFiles, settings: &Settings) -> Result<Precision, Error> {
     if !matches!(settings.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
@@ -202,5 +207,21 @@ fn sequences(files: &ModelFiles, asked: usize) -> Result<usize, Error> {
             "sequences is 0, so nothing would ever be computed; set 1 or more",
         )),
         asked => Ok(asked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_has_room_for_a_block_of_each_sequence_beside_a_prompts_share() {
+        let config = DecoderConfig::from_huggingface(&serde_json::json!({"model_type": "llama"})).unwrap();
+        let generation = GenerationConfig { max_sequences: 5, max_prefill: 100, deterministic: false };
+        let wanted = config.activation_bytes(100 + 5 * 16, 5);
+        assert_eq!(activation_bytes(&config, &generation), Bytes(wanted));
+        // However many sequences are asked for, there is a number.
+        let endless = GenerationConfig { max_sequences: usize::MAX, ..generation };
+        assert_eq!(activation_bytes(&config, &endless), Bytes(u64::MAX));
     }
 }

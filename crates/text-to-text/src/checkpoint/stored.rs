@@ -59,7 +59,7 @@ impl Stored {
     /// Bytes that the weights take once they are loaded.
     pub(super) fn bytes(&self, config: &DecoderConfig, precision: Precision) -> Result<u64, SourceError> {
         let Self::Gguf(file) = self else {
-            return Ok(4 * config.parameters());
+            return Ok(config.parameters().saturating_mul(4));
         };
         let mut bytes = 0;
         for name in file.names() {
@@ -77,14 +77,15 @@ impl Stored {
     pub(super) fn load(&self, config: DecoderConfig, precision: Precision) -> Result<Decoder, Error> {
         let decoder = match self {
             Self::Gguf(file) => {
-                let contains = |name: &str| file.contains(name);
                 let load = |name: &str| file.load(name, &Device::Cpu);
-                let store = GgufStore::new(&config, contains, load);
+                let store = GgufStore::new(&config, file.names(), load);
                 Decoder::load(config, &store, precision)
             }
             Self::Folder(files) => {
-                let builder = Weights::open(files)?.var_builder(DType::F32, &Device::Cpu);
-                SafetensorsStore::new(builder).and_then(|store| Decoder::load(config, &store, precision))
+                let weights = Weights::open(files)?;
+                SafetensorsStore::new(weights.var_builder(DType::F32, &Device::Cpu))
+                    .map(|store| store.with_names(weights.names()))
+                    .and_then(|store| Decoder::load(config, &store, precision))
             }
         };
         decoder.map_err(|error| Error::checkpoint(self.place(), error))

@@ -72,6 +72,8 @@ impl Decoder for CachedDecoder {
                 },
             })
             .collect();
+        // The network hands out a buffer of its own: that of the step before is not needed beside it.
+        *logits = Vec::new();
         *logits = self.weights.forward(&sequences, &mut self.cache).map_err(DecodeError::broken)?;
         Ok(())
     }

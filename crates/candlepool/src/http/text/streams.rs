@@ -24,6 +24,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 const PROXY_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// What is new, or what failed, and of which prompt's answer.
+type News = Result<(usize, Delta), (usize, TextError)>;
+
 /// The answers to the prompts of a request, read as one.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -42,14 +45,11 @@ impl Streams {
     /// # Cancel safety
     ///
     /// Nothing is lost by dropping the future.
-    async fn next(&mut self) -> Option<Result<(usize, Delta), (usize, TextError)>> {
+    async fn next(&mut self) -> Option<News> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<(usize, Delta), (usize, TextError)>>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<News>> {
         let count = self.open.len();
         let mut pending = false;
         for step in 0..count {

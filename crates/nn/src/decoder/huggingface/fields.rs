@@ -115,6 +115,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A count that something is allocated by before all sizes are checked.
+    pub(super) fn size_upto(&self, name: &str, default: usize, most: usize) -> Result<usize, NnError> {
+        match self.size(name, default)? {
+            size if size <= most => Ok(size),
+            size => {
+                let reason = format!("{} is {size}, it must be at most {most}", self.label(name));
+                Err(NnError::InvalidConfig(reason))
+            }
+        }
+    }
+
     /// A count; the default where it is absent, none where it is null.
     pub(super) fn optional_size(&self, name: &str, default: Option<usize>) -> Result<Option<usize>, NnError> {
         match self.value(name) {

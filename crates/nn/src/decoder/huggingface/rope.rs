@@ -110,11 +110,15 @@ impl<'a> RopeReader<'a> {
             true => magnitude(weight) / magnitude(all),
             false => magnitude(1.0),
         };
+        // In the reference, a bound of 0 is one that is not given.
+        let bound = |name: &str, default: f32| {
+            given.number(name, default).map(|turns| if turns == 0.0 { default } else { turns })
+        };
         Ok(RopeScaling::Yarn {
             factor,
             original_context,
-            beta_fast: given.number("beta_fast", 32.0)?,
-            beta_slow: given.number("beta_slow", 1.0)?,
+            beta_fast: bound("beta_fast", 32.0)?,
+            beta_slow: bound("beta_slow", 1.0)?,
             truncate: given.flag("truncate", true)?,
             attention_factor: given.number("attention_factor", inferred)?,
         })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use text_to_text::Message;
 
 use super::tools::Kind;
@@ -211,6 +211,8 @@ impl TryFrom<SpelledPart> for Part {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn read(message: &Value) -> Result<Map<String, Value>, String> {

@@ -68,14 +68,13 @@ impl Pieces for ChatPieces {
         let Delta { choice: index, text, tokens, tool_calls, finish } = delta;
         let plain = |delta| PieceChoice { index, delta, logprobs: None, finish_reason: None };
         let mut events = Vec::new();
-        if !self.calls.contains_key(&index) {
-            self.calls.insert(index, 0);
+        // What comes first of a choice says whose it is.
+        let begins = !self.calls.contains_key(&index);
+        let made = *self.calls.entry(index).or_default();
+        if begins {
             let content = Some(String::new());
-            events.push(self.piece(plain(PieceDelta {
-                role: Some("assistant"),
-                content,
-                ..PieceDelta::default()
-            })));
+            let role = Some("assistant");
+            events.push(self.piece(plain(PieceDelta { role, content, ..PieceDelta::default() })));
         }
         let logprobs = (self.logprobs && !tokens.is_empty()).then(|| ChatLogprobs::of(&self.pool, &tokens));
         if !text.is_empty() || logprobs.is_some() {
@@ -84,12 +83,10 @@ impl Pieces for ChatPieces {
         }
         if !tool_calls.is_empty() {
             let format = self.pool.info().tool_format;
-            let made = self.calls.entry(index).or_default();
-            let number = |call| {
-                *made += 1;
-                AnsweredCall::new(call, format, Some(*made - 1))
-            };
-            let tool_calls = tool_calls.into_iter().map(number).collect();
+            let numbered = tool_calls.into_iter().zip(made..);
+            let tool_calls: Vec<_> =
+                numbered.map(|(call, number)| AnsweredCall::new(call, format, Some(number))).collect();
+            self.calls.insert(index, made + tool_calls.len());
             events.push(self.piece(plain(PieceDelta { tool_calls, ..PieceDelta::default() })));
         }
         if let Some(finish) = finish {
