@@ -4,6 +4,7 @@
 mod bad_input;
 mod bad_model;
 mod concurrency;
+mod gemma;
 mod models;
 mod reference;
 mod smollm;

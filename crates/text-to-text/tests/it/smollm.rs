@@ -123,8 +123,8 @@ async fn an_answer_follows_its_schema_and_bad_schemas_are_refused() {
 
     for (bad, expected) in [
         (json!("string"), "response_format: the JSON schema is no object; "),
-        (json!({"type": "potato"}), "JSON schema cannot be followed: "),
-        (json!({"type": "string", "pattern": "("}), "JSON schema cannot be followed: "),
+        (json!({"type": "potato"}), "response_format: the JSON schema cannot be followed: "),
+        (json!({"type": "string", "pattern": "("}), "response_format: the JSON schema cannot be followed: "),
     ] {
         let error = ask(bad).await.unwrap_err().to_string();
         assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
