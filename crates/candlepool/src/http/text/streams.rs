@@ -13,6 +13,7 @@ use serde::Serialize;
 use text_to_text::{Delta, Error as TextError, GenerationStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::identity::Identity;
 use super::usage::TokenUsage;
 use crate::http::errors::ApiError;
 
@@ -82,15 +83,30 @@ pub(super) trait Pieces: Send + 'static {
     /// The events of it.
     fn of_delta(&mut self, prompt: usize, delta: Delta) -> Vec<Event>;
 
-    /// The last event: what it took.
-    fn of_usage(&self, usage: TokenUsage) -> Event;
+    /// What all pieces say of the answer.
+    fn identity(&self) -> &Identity;
 
     /// A failure, as the answer to the whole request would tell it.
     fn of_error(&self, prompt: usize, error: &TextError) -> ApiError;
 }
 
-/// One piece.
-pub(super) fn event<T: Serialize>(piece: &T) -> Event {
+/// A piece as it is sent.
+#[derive(Serialize)]
+struct Piece<'a, C> {
+    #[serde(flatten)]
+    identity: &'a Identity,
+    choices: &'a [C],
+    /// Where it is asked for: of the last piece, and `null` before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<TokenUsage>>,
+}
+
+/// The event of what is new of one choice.
+pub(super) fn piece<C: Serialize>(identity: &Identity, choice: C, include_usage: bool) -> Event {
+    event(&Piece { identity, choices: &[choice], usage: include_usage.then_some(None) })
+}
+
+fn event<C: Serialize>(piece: &Piece<'_, C>) -> Event {
     Event::default().json_data(piece).unwrap_or_else(|error| {
         failure(&ApiError::internal(format!("a piece of the answer cannot be written: {error}")))
     })
@@ -128,7 +144,10 @@ impl<P: Pieces> Answer<P> {
             }
             None => {
                 self.over = true;
-                let usage = self.include_usage.then(|| self.pieces.of_usage(self.streams.usage()));
+                let usage = self.include_usage.then(|| {
+                    let usage = Some(Some(self.streams.usage()));
+                    event(&Piece::<()> { identity: self.pieces.identity(), choices: &[], usage })
+                });
                 usage.into_iter().chain([Event::default().data("[DONE]")]).collect()
             }
         })

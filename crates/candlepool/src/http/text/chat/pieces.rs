@@ -8,8 +8,7 @@ use text_to_text::{Delta, Error as TextError, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::ChatLogprobs;
-use super::super::streams::{Pieces, event};
-use super::super::usage::TokenUsage;
+use super::super::streams::{Pieces, piece};
 use super::refusal;
 use super::tools::AnsweredCall;
 use crate::http::errors::ApiError;
@@ -21,16 +20,6 @@ pub(super) struct ChatPieces {
     include_usage: bool,
     /// How many calls each choice that has begun has made.
     calls: BTreeMap<u32, usize>,
-}
-
-#[derive(Serialize)]
-struct Piece<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    choices: &'a [PieceChoice],
-    /// Where it is asked for: of the last piece, and `null` before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<TokenUsage>>,
 }
 
 #[derive(Serialize)]
@@ -58,8 +47,7 @@ impl ChatPieces {
     }
 
     fn piece(&self, choice: PieceChoice) -> Event {
-        let usage = self.include_usage.then_some(None);
-        event(&Piece { identity: &self.identity, choices: &[choice], usage })
+        piece(&self.identity, choice, self.include_usage)
     }
 }
 
@@ -96,8 +84,8 @@ impl Pieces for ChatPieces {
         events
     }
 
-    fn of_usage(&self, usage: TokenUsage) -> Event {
-        event(&Piece { identity: &self.identity, choices: &[], usage: Some(Some(usage)) })
+    fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn of_error(&self, _prompt: usize, error: &TextError) -> ApiError {

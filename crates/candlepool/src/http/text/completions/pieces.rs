@@ -8,8 +8,7 @@ use text_to_text::{Delta, Error as TextError, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::CompletionLogprobs;
-use super::super::streams::{Pieces, event};
-use super::super::usage::TokenUsage;
+use super::super::streams::{Pieces, piece};
 use super::refusal;
 use crate::http::errors::ApiError;
 
@@ -22,16 +21,6 @@ pub(super) struct CompletionPieces {
     include_usage: bool,
     /// The character at which each choice goes on.
     offsets: BTreeMap<usize, usize>,
-}
-
-#[derive(Serialize)]
-struct Piece<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    choices: &'a [PieceChoice],
-    /// Where it is asked for: of the last piece, and `null` before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<TokenUsage>>,
 }
 
 #[derive(Serialize)]
@@ -67,12 +56,11 @@ impl Pieces for CompletionPieces {
         let logprobs = logprobs.then(|| CompletionLogprobs::of(&self.pool, &tokens, offset));
         let choice =
             PieceChoice { index, text, logprobs, finish_reason: finish.map(|finish| finish.as_str()) };
-        let usage = self.include_usage.then_some(None);
-        vec![event(&Piece { identity: &self.identity, choices: &[choice], usage })]
+        vec![piece(&self.identity, choice, self.include_usage)]
     }
 
-    fn of_usage(&self, usage: TokenUsage) -> Event {
-        event(&Piece { identity: &self.identity, choices: &[], usage: Some(Some(usage)) })
+    fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn of_error(&self, prompt: usize, error: &TextError) -> ApiError {
