@@ -6,7 +6,8 @@
 //!
 //! - [`DecoderConfig`] says what is computed, whatever the architecture is called. It is read from `config.json` or from
 //!   GGUF metadata; a field that changes the mathematics and is not supported is refused by name.
-//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], or one's own.
+//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], or one's own. A tensor of a layer that
+//!   is not computed with is refused by name, where the store can list its tensors.
 //! - [`Precision`] says whether quantised matrices meet quantised or f32 activations, and whether a row's result may
 //!   depend on what is computed beside it.
 //!

@@ -1,3 +1,5 @@
+//! What has been read from a store: a tensor of a layer that nobody reads means another model than the one computed.
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 

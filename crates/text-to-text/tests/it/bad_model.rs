@@ -1,5 +1,6 @@
 //! Models that cannot be loaded, or not so: one line each that says what, why and what to do.
 
+use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use text_to_text::{Bytes, DeviceChoice, Dtype, Load, TextToText};
 
@@ -56,6 +57,8 @@ async fn a_checkpoint_that_is_not_understood_is_refused_by_name() {
     );
     let error = refused(with("hidden_act", json!("relu"))).await;
     assert!(error.contains("hidden_act") && error.contains("relu"), "{error}");
+    let error = refused(with("num_hidden_layers", json!(1_000_000_000_000_000_u64))).await;
+    assert!(error.contains("num_hidden_layers is 1000000000000000, it must be at most 4096"), "{error}");
     let error = refused(with("vocab_size", json!(68))).await;
     assert!(error.contains("embed_tokens") && error.contains("68"), "{error}");
     tiny.write("config.json", &tiny.fixture["config"]);
@@ -68,6 +71,18 @@ async fn a_checkpoint_that_is_not_understood_is_refused_by_name() {
     std::fs::remove_file(tiny.folder.path().join("tokenizer.json")).unwrap();
     let error = refused(tiny.load()).await;
     assert!(error.contains("has no tokenizer.json"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tensor_that_would_be_ignored_is_refused_by_name() {
+    let tiny = Tiny::new("smollm2");
+    let file = tiny.folder.path().join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    let name = "model.layers.1.self_attn.q_norm.weight";
+    tensors.insert(name.to_owned(), Tensor::ones(6, DType::F32, &Device::Cpu).unwrap());
+    candle_core::safetensors::save(&tensors, &file).unwrap();
+    let error = refused(tiny.load()).await;
+    assert!(error.contains(&format!("the tensor {name:?} is not supported: ")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
