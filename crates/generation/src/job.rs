@@ -185,7 +185,8 @@ pub struct UnusableCache(String);
 /// How a model generates.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GenerationConfig {
-    /// Sequences that are active at once, at most; also the most rows of logits a step has.
+    /// Sequences that are active at once, at most; also the most rows of logits a step has. A job is taken up once all its
+    /// choices find a place. Jobs whose callers do not read take none while they do not.
     pub max_sequences: usize,
     /// Tokens of prompts that a step takes at most.
     pub max_prefill: usize,

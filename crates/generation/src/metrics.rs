@@ -21,7 +21,7 @@ pub const CACHED_TOKENS: &str = "candlepool_generation_cached_prompt_tokens_tota
 pub const COMPUTED_TOKENS: &str = "candlepool_generation_computed_tokens_total";
 /// Sequences that hold cache blocks (gauge).
 pub const RUNNING: &str = "candlepool_generation_running_sequences";
-/// Sequences that wait for cache blocks (gauge).
+/// Sequences that wait for others to end, or for cache blocks (gauge).
 pub const WAITING: &str = "candlepool_generation_waiting_sequences";
 /// Sequences that gave up their cache blocks for another (counter).
 pub const PREEMPTIONS: &str = "candlepool_generation_preemptions_total";
@@ -95,7 +95,7 @@ fn describe() {
     metrics::describe_counter!(CACHED_TOKENS, "Tokens of prompts that were in the cache");
     metrics::describe_counter!(COMPUTED_TOKENS, "Positions computed, those computed again included");
     metrics::describe_gauge!(RUNNING, "Sequences that hold cache blocks");
-    metrics::describe_gauge!(WAITING, "Sequences that wait for cache blocks");
+    metrics::describe_gauge!(WAITING, "Sequences that wait for others to end, or for cache blocks");
     metrics::describe_counter!(PREEMPTIONS, "Sequences that gave up their cache blocks for another");
     metrics::describe_gauge!(BLOCKS_USED, "Cache blocks that sequences hold");
     metrics::describe_gauge!(BLOCKS_CACHED, "Cache blocks that only cached prefixes hold");

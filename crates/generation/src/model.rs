@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pool_core::{
@@ -30,8 +31,13 @@ pub struct GenerationModel<D: Decoder, R: GenerationRequest> {
     scheduler: Scheduler,
     pace: Pace,
     jobs: BTreeMap<JobId, Active<D, R>>,
+    /// Jobs whose choices would be too many beside those at hand, by rank.
+    waiting: BTreeMap<SequenceKey, Active<D, R>>,
+    /// Ids of rows that the vocabulary has no tokens of: rows are often padded. They are never drawn.
+    padding: Vec<Range<usize>>,
     /// Kept from step to step: a row is a vocabulary wide.
     logits: Vec<f32>,
+    weights: Vec<f64>,
     metrics: GenerationMetrics,
     occupancy: Arc<Occupancy>,
 }
@@ -47,7 +53,12 @@ struct Active<D: Decoder, R: GenerationRequest> {
     ended: BTreeMap<u32, Choice>,
     usage: Usage,
     submitted: Instant,
+    /// Whether it is left out of steps: its caller does not read, or does not wait any more.
+    paused: bool,
 }
+
+/// With those that are held up by their readers, so many times as many sequences are kept as can go on.
+const KEPT: usize = 4;
 
 /// A choice that is being written.
 struct Progress {
@@ -80,6 +91,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         let metrics = GenerationMetrics::new(name);
         let occupancy = Arc::new(Occupancy::new(scheduler.pool().total()));
         metrics.blocks_total.set(occupancy.blocks() as f64);
+        let padding = padding(&*vocabulary, limits.vocab_size);
         Ok(Self {
             decoder,
             vocabulary,
@@ -87,7 +99,10 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             scheduler,
             pace: Pace::new(config.max_prefill),
             jobs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            padding,
             logits: Vec::new(),
+            weights: Vec::new(),
             metrics,
             occupancy,
         })
@@ -114,12 +129,31 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             return;
         }
         let key = SequenceKey::new(view.request().priority(), id, 0);
-        self.scheduler.add(key, job.prompt.clone());
         self.metrics.prompt.increment(job.prompt.len() as u64);
         let usage = Usage { prompt: job.prompt.len(), cached: 0, completion: 0 };
         let submitted = view.request().submitted().unwrap_or_else(Instant::now);
-        let active = Active { view, key, choices: Vec::new(), ended: BTreeMap::new(), usage, submitted };
-        self.jobs.insert(id, active);
+        let (choices, ended) = (Vec::new(), BTreeMap::new());
+        let active = Active { view, key, choices, ended, usage, submitted, paused: false };
+        self.waiting.insert(key, active);
+    }
+
+    /// Takes up those that wait, the highest rank first, as long as all their choices can go on at once. None is passed
+    /// by, or one of many choices might wait forever.
+    fn admit(&mut self) {
+        let mut free = self.limits.sequences.saturating_sub(self.sequences());
+        while let Some(first) = self.waiting.first_entry().filter(|first| first.get().sequences() <= free) {
+            let active = first.remove();
+            free -= active.sequences();
+            if let Some(job) = active.view.prepared() {
+                self.scheduler.add(active.key, job.prompt.clone());
+            }
+            self.jobs.insert(active.key.job, active);
+        }
+    }
+
+    /// Sequences that go on. Choices that are not forked off yet count as well.
+    fn sequences(&self) -> usize {
+        self.jobs.values().filter(|active| !active.paused).map(Active::sequences).sum()
     }
 
     /// Gives back all that a job holds.
@@ -130,15 +164,16 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
                 self.scheduler.remove(choice.key);
             }
         }
+        self.waiting.retain(|key, _| key.job != id);
     }
 
     /// Jobs whose callers do not read, or do not wait any more, are left out of this step.
     fn pause(&mut self, step: &Step<Self>) {
-        for (id, active) in &self.jobs {
-            let paused = step.is_paused(*id) || !active.view.is_wanted();
-            self.scheduler.pause(active.key, paused);
+        for (id, active) in &mut self.jobs {
+            active.paused = step.is_paused(*id) || !active.view.is_wanted();
+            self.scheduler.pause(active.key, active.paused);
             for choice in &active.choices {
-                self.scheduler.pause(choice.key, paused);
+                self.scheduler.pause(choice.key, active.paused);
             }
         }
     }
@@ -176,6 +211,9 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         let ends: Vec<&PlannedChunk> = plan.chunks.iter().filter(|chunk| chunk.ends).collect();
         for (chunk, row) in ends.into_iter().zip(rows.chunks_exact_mut(self.limits.vocab_size.max(1))) {
             let id = chunk.key.job;
+            for ids in &self.padding {
+                row[ids.clone()].fill(f32::NEG_INFINITY);
+            }
             let Some(active) = self.jobs.get_mut(&id) else { continue };
             let begins = active.choices.is_empty();
             if begins && let Some(job) = active.view.prepared() {
@@ -224,7 +262,8 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         let Some(place) = active.choices.iter().position(|choice| choice.key == key) else { return Ok(()) };
         let progress = &mut active.choices[place];
         let before = progress.writer.written();
-        let tokens = progress.writer.write(row, self.scheduler.length(key), &*self.vocabulary)?;
+        let position = self.scheduler.length(key);
+        let tokens = progress.writer.write(row, position, &*self.vocabulary, &mut self.weights)?;
         let written = progress.writer.written() - before;
         active.usage.completion += written;
         self.metrics.written.increment(written as u64);
@@ -256,7 +295,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         let computed: usize = plan.chunks.iter().map(PlannedChunk::len).sum();
         self.metrics.computed.increment(computed as u64);
         let preemptions = self.occupancy.preemptions();
-        self.occupancy.update(&self.scheduler);
+        self.occupancy.update(&self.scheduler, self.waiting.values().map(Active::sequences).sum());
         let now = &self.occupancy;
         self.metrics.preemptions.increment(now.preemptions() - preemptions);
         self.metrics.running.set(now.running() as f64);
@@ -281,12 +320,18 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
     }
 
     fn room(&self) -> Room {
-        // Choices that are not forked off yet count as well.
-        let sequences: usize = self.jobs.values().map(Active::sequences).sum();
-        let jobs = self.limits.sequences.saturating_sub(sequences);
+        // A job that is held up by its reader takes no place from others, but what it keeps has a bound.
+        let most = self.limits.sequences;
+        let waiting: usize = self.waiting.values().map(Active::sequences).sum();
+        let all: usize = waiting + self.jobs.values().map(Active::sequences).sum::<usize>();
+        let jobs = most.saturating_sub(self.sequences() + waiting);
+        let jobs = jobs.min((KEPT * most).saturating_sub(all));
         // Half as much again as the cache holds may wait here, so that an urgent job comes in while others fill it.
         let size = self.scheduler.pool().positions();
-        let tokens = (size + size / 2).saturating_sub(self.scheduler.tokens());
+        let most = size + size / 2;
+        let waiting: usize = self.waiting.values().map(|active| active.usage.prompt).sum();
+        let tokens = most.saturating_sub(self.scheduler.unpaused_tokens() + waiting);
+        let tokens = tokens.min((KEPT * most).saturating_sub(self.scheduler.tokens() + waiting));
         if jobs == 0 || tokens == 0 { Room::NONE } else { Room::new(jobs, Tokens(tokens as u64)) }
     }
 
@@ -298,6 +343,7 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
             self.join(view, step);
         }
         self.pause(step);
+        self.admit();
         let plan = self.scheduler.plan(self.pace.prefill(self.scheduler.decoding()));
         if !plan.chunks.is_empty() && self.compute(&plan, step)? {
             self.scheduler.commit(&plan);
@@ -306,6 +352,18 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
         self.measure(&plan);
         Ok(())
     }
+}
+
+/// The ids below `size` that a vocabulary has no tokens of.
+fn padding(vocabulary: &dyn Vocabulary, size: usize) -> Vec<Range<usize>> {
+    let mut padding: Vec<Range<usize>> = Vec::new();
+    for id in (0..size).filter(|id| vocabulary.token_bytes(*id as u32).is_none()) {
+        match padding.last_mut() {
+            Some(last) if last.end == id => last.end += 1,
+            _ => padding.push(id..id + 1),
+        }
+    }
+    padding
 }
 
 impl<D: Decoder, R: GenerationRequest> Active<D, R> {

@@ -18,10 +18,11 @@ impl Occupancy {
         Self { blocks, ..Self::default() }
     }
 
-    pub(crate) fn update(&self, scheduler: &Scheduler) {
+    /// `before`: sequences that wait and are not in the scheduler yet.
+    pub(crate) fn update(&self, scheduler: &Scheduler, before: usize) {
         let (running, waiting) = scheduler.running_and_waiting();
         self.running.store(running, Ordering::Relaxed);
-        self.waiting.store(waiting, Ordering::Relaxed);
+        self.waiting.store(before + waiting, Ordering::Relaxed);
         self.used.store(scheduler.pool().in_use(), Ordering::Relaxed);
         self.cached.store(scheduler.pool().cached(), Ordering::Relaxed);
         self.preemptions.store(scheduler.preemptions(), Ordering::Relaxed);
@@ -32,7 +33,7 @@ impl Occupancy {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Sequences that wait for cache blocks.
+    /// Sequences that wait for others to end, or for cache blocks.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }

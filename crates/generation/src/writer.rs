@@ -11,6 +11,9 @@ use crate::text::TextStream;
 use crate::tools::{ToolCall, ToolParser};
 use crate::vocabulary::Vocabulary;
 
+#[cfg(test)]
+mod tests;
+
 /// Writes one choice of a job: from each row of logits to tokens, and from tokens to what its caller sees.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -20,6 +23,8 @@ pub(crate) struct Writer {
     /// What a call must look like once one has begun, and whether the grammar at hand is of such a call.
     call: Option<Arc<Grammar>>,
     within_call: bool,
+    /// The last call that began in a way that its grammar does not know: it is left to the model.
+    free_call: usize,
     /// Whether the answer ends with its first call.
     one_call: bool,
     text: TextStream,
@@ -59,6 +64,7 @@ impl Writer {
             text: TextStream::new(job.stop.clone()),
             call: job.tools.as_ref().and_then(|used| used.call.clone()),
             within_call: false,
+            free_call: 0,
             one_call: job.tools.as_ref().is_some_and(|used| !used.several),
             tools: job.tools.as_ref().map(|used| ToolParser::new(used.format, used.tools.clone())),
             ignore_eos: job.ignore_eos,
@@ -85,12 +91,14 @@ impl Writer {
     }
 
     /// Chooses the token at a position from a row of logits, which is used up, and gives the tokens that follow the
-    /// sequence: this one, and those that the grammar forces after it. None, if the choice ends with it.
+    /// sequence: this one, and those that the grammar forces after it. None, if the choice ends with it. `weights` is
+    /// used as working memory.
     pub(crate) fn write(
         &mut self,
         logits: &mut [f32],
         position: usize,
         vocabulary: &dyn Vocabulary,
+        weights: &mut Vec<f64>,
     ) -> Result<Vec<u32>, ModelError> {
         let asked = self.sampler.params().logprobs;
         let own = asked.map(|_| logits.to_vec());
@@ -103,17 +111,13 @@ impl Writer {
             }
         }
         if let Some(grammar) = &mut self.grammar {
-            grammar.mask(logits).map_err(ModelError::failed)?;
+            grammar.mask(logits)?;
         }
-        let token =
-            self.sampler.draw(logits, position, self.choice).map_err(|unsampled| match unsampled {
-                Unsampled::NotANumber => {
-                    ModelError::failed("the logits are no finite numbers; the weights may be damaged")
-                }
-                Unsampled::NothingAllowed => {
-                    ModelError::failed("no token may follow: bias and grammar exclude all")
-                }
-            })?;
+        let drawn = self.sampler.draw(logits, position, self.choice, weights);
+        let token = drawn.map_err(|unsampled| match (unsampled, &self.grammar) {
+            (Unsampled::NothingAllowed, Some(grammar)) => grammar.excludes_all(),
+            _ => ModelError::failed("the logits are no finite numbers; the weights may be damaged"),
+        })?;
         let logprobs = own.zip(asked).map(|(logits, top)| logprobs(&logits, token, top));
         self.put(Written { token, logprobs }, vocabulary)?;
         let mut tokens = vec![token];
@@ -143,7 +147,7 @@ impl Writer {
             return Ok(());
         }
         if let Some(grammar) = &mut self.grammar {
-            grammar.take(token.token).map_err(ModelError::failed)?;
+            grammar.take(token.token)?;
         }
         self.note(token, true, vocabulary);
         Ok(())
@@ -176,13 +180,17 @@ impl Writer {
     fn follow_call(&mut self, vocabulary: &dyn Vocabulary) {
         let (None, Some(call), Some(tools)) = (&self.grammar, &self.call, &self.tools) else { return };
         let Some(begun) = tools.begun().filter(|_| !self.text.holds_back()) else { return };
+        if tools.opened() == self.free_call {
+            return;
+        }
         let mut grammar = call.start();
         let mut tokens = tools.format().opening(vocabulary);
         tokens.extend(vocabulary.encode(begun));
-        // A call that has begun otherwise is left to the model.
         if tokens.into_iter().all(|token| grammar.allows(token) && grammar.take(token).is_ok()) {
             self.grammar = Some(grammar);
             self.within_call = true;
+        } else {
+            self.free_call = tools.opened();
         }
     }
 

@@ -41,7 +41,8 @@ pub trait Model: Send + Sized + 'static {
         None
     }
 
-    /// How much more may join the next step.
+    /// How much more may join the next step. A job that is paused need take no place: a model is told of it by a step, one
+    /// in which nothing else happens if need be.
     fn room(&self) -> Room;
 
     /// Advances every active job by one step.

@@ -15,6 +15,9 @@ use crate::vocabulary::Vocabulary;
 /// White space between two parts of a JSON text: enough for any indentation, and no model writes it without end.
 const WHITE_SPACE: &str = r"[ \n\r\t]{1,64}";
 
+const RESPONSE_FORMAT: &str = "response_format";
+const TOOLS: &str = "tools";
+
 /// Compiles grammars for one vocabulary.
 pub struct Grammars {
     vocabulary: Arc<dyn Vocabulary>,
@@ -23,7 +26,11 @@ pub struct Grammars {
 }
 
 /// A compiled grammar, to be put into a [`GenerationJob`](crate::GenerationJob).
-pub struct Grammar(Mutex<Matcher>);
+pub struct Grammar {
+    matcher: Mutex<Matcher>,
+    /// The parameter that asks for it.
+    parameter: &'static str,
+}
 
 impl Grammars {
     /// For this vocabulary. The first grammar takes a second longer, if the vocabulary is large.
@@ -39,7 +46,8 @@ impl Grammars {
     pub fn json_object(&self) -> Result<Grammar, ModelError> {
         self.compile(
             TopLevelGrammar::from_json_schema(with_white_space(json!({"type": "object"}))),
-            "response_format: a JSON object",
+            RESPONSE_FORMAT,
+            "a JSON object",
         )
     }
 
@@ -56,7 +64,8 @@ impl Grammars {
         }
         self.compile(
             TopLevelGrammar::from_json_schema(with_white_space(schema.clone())),
-            "response_format: the JSON schema",
+            RESPONSE_FORMAT,
+            "the JSON schema",
         )
     }
 
@@ -72,7 +81,7 @@ impl Grammars {
         several: bool,
     ) -> Result<Grammar, ModelError> {
         let grammar = format.grammar(tools, several, &*self.vocabulary);
-        self.compile(TopLevelGrammar::from_lark(grammar), "tools: a call with these parameters")
+        self.compile(TopLevelGrammar::from_lark(grammar), TOOLS, "a call with these parameters")
     }
 
     /// What follows once a model that may call these tools has begun a call: see [`ToolUse`](crate::ToolUse).
@@ -89,7 +98,12 @@ impl Grammars {
         self.tool_calls(format, tools, several && format.lists_calls())
     }
 
-    fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Grammar, ModelError> {
+    fn compile(
+        &self,
+        grammar: TopLevelGrammar,
+        parameter: &'static str,
+        what: &str,
+    ) -> Result<Grammar, ModelError> {
         let factory = self.factory.get_or_init(|| factory(&self.vocabulary));
         let factory = factory.as_ref().map_err(|error| ModelError::failed(error.clone()))?;
         let Some(factory) = factory else {
@@ -98,9 +112,10 @@ impl Grammars {
         };
         let matcher = Matcher::new(factory.create_parser(grammar));
         match matcher.get_error() {
-            None => Ok(Grammar(Mutex::new(matcher))),
+            None => Ok(Grammar { matcher: Mutex::new(matcher), parameter }),
             Some(error) => {
-                Err(ModelError::invalid(format!("{what} cannot be followed: {}", one_line(&error))))
+                let why = one_line(&error);
+                Err(ModelError::invalid(format!("{parameter}: {what} cannot be followed: {why}")))
             }
         }
     }
@@ -134,8 +149,8 @@ pub(super) fn one_line(message: &str) -> String {
 impl Grammar {
     /// A fresh start through it.
     pub(crate) fn start(&self) -> GrammarState {
-        let matcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        GrammarState::new(matcher.clone())
+        let matcher = self.matcher.lock().unwrap_or_else(PoisonError::into_inner);
+        GrammarState::new(matcher.clone(), self.parameter)
     }
 }
 

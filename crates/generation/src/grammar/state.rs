@@ -1,27 +1,28 @@
 use std::fmt;
 
 use llguidance::Matcher;
+use pool_core::ModelError;
 
 use super::compile::one_line;
 
 /// How far one answer has come through its grammar.
+///
+/// Where it cannot be followed further, it asks for more than its limits allow: the request is at fault, not the model.
 #[derive(Clone)]
-pub(crate) struct GrammarState(Matcher);
-
-/// A grammar could not be followed further.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the answer's grammar could not be followed: {0}")]
-pub(crate) struct GrammarError(String);
+pub(crate) struct GrammarState {
+    matcher: Matcher,
+    /// The parameter that asks for it.
+    parameter: &'static str,
+}
 
 impl GrammarState {
-    pub(super) fn new(matcher: Matcher) -> Self {
-        Self(matcher)
+    pub(super) fn new(matcher: Matcher, parameter: &'static str) -> Self {
+        Self { matcher, parameter }
     }
 
     /// Puts the logits of tokens that may not follow to negative infinity.
-    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
-        let allowed =
-            self.0.compute_mask_or_eos().map_err(|error| GrammarError(one_line(&error.to_string())))?;
+    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), ModelError> {
+        let allowed = self.matcher.compute_mask_or_eos().map_err(|error| self.fails(&error.to_string()))?;
         for (logits, allowed) in
             logits.chunks_mut(32).zip(allowed.as_slice().iter().chain(std::iter::repeat(&0)))
         {
@@ -39,22 +40,35 @@ impl GrammarState {
 
     /// Whether a token may follow.
     pub(crate) fn allows(&mut self, token: u32) -> bool {
-        self.0.validate_tokens(&[token]).is_ok_and(|valid| valid == 1)
+        self.matcher.validate_tokens(&[token]).is_ok_and(|valid| valid == 1)
     }
 
     /// Goes on by a token that the mask allowed.
-    pub(crate) fn take(&mut self, token: u32) -> Result<(), GrammarError> {
-        self.0.consume_token(token).map_err(|error| GrammarError(one_line(&error.to_string())))
+    pub(crate) fn take(&mut self, token: u32) -> Result<(), ModelError> {
+        self.matcher.consume_token(token).map_err(|error| self.fails(&error.to_string()))
     }
 
     /// Tokens of which no other may follow, taken at once.
     pub(crate) fn take_forced(&mut self) -> Vec<u32> {
-        if self.is_complete() { Vec::new() } else { self.0.consume_ff_tokens() }
+        if self.is_complete() { Vec::new() } else { self.matcher.consume_ff_tokens() }
     }
 
     /// Whether nothing may follow but the end.
     pub(crate) fn is_complete(&self) -> bool {
-        self.0.is_stopped()
+        self.matcher.is_stopped()
+    }
+
+    /// No token is left to follow.
+    pub(crate) fn excludes_all(&self) -> ModelError {
+        let parameter = self.parameter;
+        ModelError::invalid(format!(
+            "{parameter}: no token can follow: the answer's grammar allows none that the model has; allow more in it"
+        ))
+    }
+
+    fn fails(&self, why: &str) -> ModelError {
+        let (parameter, why) = (self.parameter, one_line(why));
+        ModelError::invalid(format!("{parameter}: the answer cannot be written as asked, simplify it: {why}"))
     }
 }
 

@@ -11,7 +11,7 @@ pub struct SamplingParams {
     pub top_p: f32,
     /// Only tokens at least so likely, as against the most likely one, may be drawn. From 0 to 1.
     pub min_p: f32,
-    /// Logits of tokens of the prompt and the answer are divided by it, or multiplied where negative. Above 0.
+    /// Logits of tokens of the prompt and the answer are divided by it, or multiplied where negative. From 0.01 to 100.
     ///
     /// Keskar et al., *CTRL: A Conditional Transformer Language Model for Controllable Generation*, section 4.1.
     pub repetition_penalty: f32,
@@ -57,13 +57,11 @@ impl SamplingParams {
     pub fn check(&self, vocab_size: usize) -> Result<(), ModelError> {
         within("temperature", self.temperature, 0.0, 2.0)?;
         within("min_p", self.min_p, 0.0, 1.0)?;
+        within("repetition_penalty", self.repetition_penalty, 0.01, 100.0)?;
         within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
         within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return Err(refused("top_p", self.top_p, "a number above 0, to 1"));
-        }
-        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
-            return Err(refused("repetition_penalty", self.repetition_penalty, "a number above 0"));
         }
         if self.top_k == Some(0) {
             return Err(refused("top_k", 0, "at least 1, or leave it out for no limit"));

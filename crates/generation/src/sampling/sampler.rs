@@ -50,34 +50,43 @@ impl Sampler {
         let params = &self.params;
         for (&token, &count) in &self.seen {
             let Some(logit) = logits.get_mut(token as usize) else { continue };
-            if *logit > 0.0 {
-                *logit /= params.repetition_penalty;
+            let repeated = if *logit > 0.0 {
+                *logit / params.repetition_penalty
             } else {
-                *logit *= params.repetition_penalty;
-            }
+                *logit * params.repetition_penalty
+            };
+            *logit = kept_finite(*logit, repeated);
             if count > 0 {
-                *logit -= params.frequency_penalty * count as f32 + params.presence_penalty;
+                let penalty = params.frequency_penalty * count as f32 + params.presence_penalty;
+                *logit = kept_finite(*logit, *logit - penalty);
             }
         }
         for &(token, bias) in &params.logit_bias {
             if let Some(logit) = logits.get_mut(token as usize) {
-                *logit += bias;
+                *logit = kept_finite(*logit, *logit + bias);
             }
         }
     }
 
-    /// Draws the token at a position. Tokens whose logit is negative infinity are never drawn.
-    pub(crate) fn draw(&self, logits: &[f32], position: usize, choice: u32) -> Result<u32, Unsampled> {
+    /// Draws the token at a position. Tokens whose logit is negative infinity are never drawn. `weights` is used as
+    /// working memory.
+    pub(crate) fn draw(
+        &self,
+        logits: &[f32],
+        position: usize,
+        choice: u32,
+        weights: &mut Vec<f64>,
+    ) -> Result<u32, Unsampled> {
         let most = greatest(logits)?;
         if self.params.temperature == 0.0 {
             return Ok(most.0);
         }
         let chance = uniform(self.params.seed, position as u64, choice);
-        let weight = |logit: f32| self.weight(logit, most.1);
         let params = &self.params;
         if params.top_k.is_none_or(|k| k >= logits.len()) && params.top_p >= 1.0 && params.min_p <= 0.0 {
-            let weights = (0..).zip(logits.iter().map(|logit| weight(*logit)));
-            return Ok(pick(weights, chance).unwrap_or(most.0));
+            weights.clear();
+            weights.extend(logits.iter().map(|logit| self.weight(*logit, most.1)));
+            return Ok(pick((0..).zip(weights.iter().copied()), chance).unwrap_or(most.0));
         }
         let candidates = self.candidates(logits, most.1);
         let weights = candidates.iter().map(|candidate| (candidate.token, candidate.weight));
@@ -124,6 +133,11 @@ impl Sampler {
         candidates.sort_unstable_by_key(|candidate| candidate.token);
         candidates
     }
+}
+
+/// What a logit becomes. One that was finite stays so, however large it is.
+fn kept_finite(before: f32, after: f32) -> f32 {
+    if before.is_finite() { after.clamp(f32::MIN, f32::MAX) } else { after }
 }
 
 /// The token at which the weights, added up, pass a part of their sum.

@@ -108,7 +108,7 @@ proptest! {
         let sampler = sampler(&params, &prompt, &answer);
         let mut row = logits.clone();
         sampler.penalise(&mut row);
-        let token = sampler.draw(&row, position, choice).unwrap() as usize;
+        let token = sampler.draw(&row, position, choice, &mut Vec::new()).unwrap() as usize;
         // The draw as the reference has it, in the vocabulary's order.
         let drawn = uniform(params.seed, position as u64, choice);
         let upto: f64 = probabilities[..token].iter().sum();
@@ -150,8 +150,9 @@ fn chi_square(params: &SamplingParams, logits: &[f32], draws: usize) -> (f64, us
     let sampler = sampler(params, &[], &[]);
     let expected = reference(logits, params, &[], &[]);
     let mut counts = vec![0_usize; logits.len()];
+    let mut weights = Vec::new();
     for position in 0..draws {
-        counts[sampler.draw(logits, position, 0).unwrap() as usize] += 1;
+        counts[sampler.draw(logits, position, 0, &mut weights).unwrap() as usize] += 1;
     }
     let mut statistic = 0.0;
     for (count, p) in counts.iter().zip(&expected) {
@@ -192,7 +193,7 @@ fn neighbouring_positions_choices_and_seeds_are_independent() {
         for position in 0..16_000 {
             let draw = |seed, position, choice| {
                 let params = SamplingParams { seed, ..SamplingParams::default() };
-                sampler(&params, &[], &[]).draw(&logits, position, choice).unwrap() as usize
+                sampler(&params, &[], &[]).draw(&logits, position, choice, &mut Vec::new()).unwrap() as usize
             };
             let other = match apart {
                 0 => draw(7, position + 1, 0),
@@ -209,10 +210,47 @@ fn neighbouring_positions_choices_and_seeds_are_independent() {
 #[test]
 fn rows_that_nothing_can_be_drawn_from_are_told() {
     let sampler = sampler(&SamplingParams::default(), &[], &[]);
-    assert_eq!(sampler.draw(&[0.0, f32::NAN], 0, 0), Err(Unsampled::NotANumber));
-    assert_eq!(sampler.draw(&[0.0, f32::INFINITY], 0, 0), Err(Unsampled::NotANumber));
-    assert_eq!(sampler.draw(&[f32::NEG_INFINITY; 3], 0, 0), Err(Unsampled::NothingAllowed));
-    assert_eq!(sampler.draw(&[f32::NEG_INFINITY, 1.0], 0, 0), Ok(1));
+    let draw = |logits: &[f32]| sampler.draw(logits, 0, 0, &mut Vec::new());
+    assert_eq!(draw(&[0.0, f32::NAN]), Err(Unsampled::NotANumber));
+    assert_eq!(draw(&[0.0, f32::INFINITY]), Err(Unsampled::NotANumber));
+    assert_eq!(draw(&[f32::NEG_INFINITY; 3]), Err(Unsampled::NothingAllowed));
+    assert_eq!(draw(&[f32::NEG_INFINITY, 1.0]), Ok(1));
+}
+
+#[test]
+fn a_draw_does_not_hang_on_what_was_drawn_before() {
+    let params = SamplingParams { seed: 9, ..SamplingParams::default() };
+    let sampler = sampler(&params, &[], &[]);
+    let mut weights = Vec::new();
+    // Rows of several lengths, one after another in the same working memory.
+    for position in 0..300 {
+        let logits: Vec<f32> = (0..2 + position * 7 % 40).map(|at| (at * position) as f32 % 5.0).collect();
+        let fresh = sampler.draw(&logits, position, 0, &mut Vec::new());
+        assert_eq!(sampler.draw(&logits, position, 0, &mut weights), fresh);
+    }
+}
+
+#[test]
+fn no_penalty_and_no_bias_makes_a_logit_infinite() {
+    let logits = [f32::MAX, f32::MIN, 3e38, f32::NEG_INFINITY, 1.0];
+    for (repetition_penalty, other) in [(0.01, -2.0), (100.0, 2.0), (1.0, -2.0), (1.0, 2.0)] {
+        let bias = -50.0 * other;
+        let params = SamplingParams {
+            repetition_penalty,
+            frequency_penalty: other,
+            presence_penalty: other,
+            logit_bias: (0..5).map(|token| (token, bias)).collect(),
+            ..SamplingParams::default()
+        };
+        params.check(5).unwrap();
+        let sampler = sampler(&params, &[0, 1, 2, 3, 4], &[0, 1, 2, 3, 3]);
+        let mut row = logits;
+        sampler.penalise(&mut row);
+        for (token, (before, after)) in logits.iter().zip(&row).enumerate() {
+            assert_eq!(before.is_finite(), after.is_finite(), "token {token} has {after}: {params:?}");
+        }
+        assert!(sampler.draw(&row, 0, 0, &mut Vec::new()).is_ok());
+    }
 }
 
 #[test]
@@ -243,9 +281,11 @@ fn what_is_out_of_range_is_refused_by_name() {
         (SamplingParams { top_k: Some(0), ..plain() }, "top_k is 0; accepted: at least 1"),
         (SamplingParams { min_p: 1.5, ..plain() }, "min_p is 1.5"),
         (
-            SamplingParams { repetition_penalty: 0.0, ..plain() },
-            "repetition_penalty is 0; accepted: a number above 0",
+            SamplingParams { repetition_penalty: 1e-38, ..plain() },
+            "repetition_penalty is 0.00000000000000000000000000000000000001; accepted: a number from 0.01 to 100",
         ),
+        (SamplingParams { repetition_penalty: 101.0, ..plain() }, "repetition_penalty is 101"),
+        (SamplingParams { repetition_penalty: f32::INFINITY, ..plain() }, "repetition_penalty is inf"),
         (
             SamplingParams { frequency_penalty: 3.0, ..plain() },
             "frequency_penalty is 3; accepted: a number from -2 to 2",

@@ -83,6 +83,12 @@ impl Scheduler {
         self.sequences.values().map(|sequence| sequence.items.len()).sum()
     }
 
+    /// Positions that sequences have which are not left out of steps.
+    pub(crate) fn unpaused_tokens(&self) -> usize {
+        let unpaused = self.sequences.values().filter(|sequence| !sequence.paused);
+        unpaused.map(|sequence| sequence.items.len()).sum()
+    }
+
     /// Adds a sequence; it waits for its turn. `items` is not empty, and no longer than [`Scheduler::capacity`].
     pub(crate) fn add(&mut self, key: SequenceKey, items: Vec<Item>) {
         self.sequences.insert(key, Sequence::new(items, self.root, self.pool.block_tokens()));

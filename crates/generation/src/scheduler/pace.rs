@@ -14,7 +14,9 @@ const WEIGHT: f64 = 0.2;
 /// How many tokens of prompts a step may take, learnt from how long steps have taken.
 ///
 /// Beside sequences that decode, prompts get as long as those take by themselves: so a step takes about twice as long
-/// as one that only decodes, and never much longer. Alone, they get a whole step's time.
+/// as one that only decodes, and never much longer. Alone, they get a whole step's time, or twice what a step that only
+/// decodes takes where that is longer: most of such a step goes to reading the weights, whatever it computes, and a prompt
+/// in small pieces would pay that for each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// The most a step takes.
@@ -33,11 +35,15 @@ impl Pace {
     /// Tokens of prompts for a step in which so many sequences decode.
     pub(crate) fn prefill(&self, decoding: usize) -> usize {
         let Some(token) = self.token else { return FIRST.min(self.most) };
-        let time = match self.decode {
-            Some(decode) if decoding > 0 => decode.min(STEP.as_secs_f64()),
-            _ => STEP.as_secs_f64(),
+        let step = STEP.as_secs_f64();
+        let (time, least) = match self.decode {
+            Some(decode) if decoding > 0 => (decode.min(step), LEAST),
+            Some(decode) => (step.max(2.0 * decode), LEAST),
+            None if decoding > 0 => (step, LEAST),
+            // How much of the time is the weights' is not known yet.
+            None => (step, FIRST),
         };
-        ((time / token) as usize).clamp(LEAST.min(self.most), self.most)
+        ((time / token) as usize).clamp(least.min(self.most), self.most)
     }
 
     /// Learns from a step.
@@ -96,6 +102,27 @@ mod tests {
             pace.learn(&plan(&[1, 1, 1, tokens]), Duration::from_millis(40 + tokens as u64));
         }
         assert!((36..=44).contains(&pace.prefill(3)), "{}", pace.prefill(3));
+    }
+
+    #[test]
+    fn alone_a_prompt_takes_about_as_long_as_reading_the_weights_does_besides() {
+        // Every step takes so long, and a millisecond more for each token.
+        for (fixed, expected) in [(10, 170..=200), (300, 270..=330), (2000, 512..=512)] {
+            let mut pace = Pace::new(512);
+            let took = |tokens: usize| Duration::from_millis(fixed + tokens as u64);
+            for _ in 0..3 {
+                let tokens = pace.prefill(0);
+                pace.learn(&plan(&[tokens]), took(tokens));
+                assert!(tokens >= FIRST, "{tokens} before anything was decoded");
+            }
+            pace.learn(&plan(&[1]), took(1));
+            for _ in 0..50 {
+                let tokens = pace.prefill(0);
+                pace.learn(&plan(&[tokens]), took(tokens));
+            }
+            let tokens = pace.prefill(0);
+            assert!(expected.contains(&tokens), "{tokens} where a step takes {fixed} ms and more");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(crate) struct ToolParser {
     tools: Tools,
     held: String,
     state: State,
+    /// Opening marks so far.
+    opened: usize,
     calls: usize,
 }
 
@@ -27,7 +29,7 @@ enum State {
 
 impl ToolParser {
     pub(crate) fn new(format: ToolFormat, tools: Tools) -> Self {
-        Self { format, tools, held: String::new(), state: State::Blank, calls: 0 }
+        Self { format, tools, held: String::new(), state: State::Blank, opened: 0, calls: 0 }
     }
 
     /// The format it reads.
@@ -38,6 +40,11 @@ impl ToolParser {
     /// What has come of a call whose opening mark has.
     pub(crate) fn begun(&self) -> Option<&str> {
         (self.state == State::Call && !self.format.open().is_empty()).then_some(self.held.as_str())
+    }
+
+    /// How many opening marks have come.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened
     }
 
     /// Adds text, and gives the plain text and the calls that are certain now.
@@ -87,6 +94,7 @@ impl ToolParser {
             let end = self.held.len() - start.len() + open.len();
             self.held.drain(..end);
             self.state = State::Call;
+            self.opened += 1;
             return true;
         }
         if open.starts_with(start) {
@@ -106,6 +114,7 @@ impl ToolParser {
             plain.push_str(&self.held[..at]);
             self.held.drain(..at + open.len());
             self.state = State::Call;
+            self.opened += 1;
             return true;
         }
         let rest = self.held.split_off(self.held.len() - overlap(&self.held, open));

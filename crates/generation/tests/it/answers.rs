@@ -99,6 +99,26 @@ async fn logarithms_come_with_every_token_shown() {
 }
 
 #[tokio::test]
+async fn ids_without_a_token_are_never_drawn() {
+    let mut script = Script::ample();
+    script.padding = 37;
+    let pool = Pool::new(script).await;
+    let plain = Pool::new(Script::ample()).await;
+    for temperature in [0.0, 1.0] {
+        for schema in [None, Some(serde_json::json!({"type": "string", "maxLength": 10}))] {
+            let mut one = Ask { schema, ..seeded(4) };
+            one.sampling.temperature = temperature;
+            one.sampling.logprobs = Some(5);
+            let answer = pool.answer(one.clone()).await.unwrap();
+            assert_eq!(answer, plain.answer(one).await.unwrap(), "as if there was no padding");
+            let choice = &answer.choices[0];
+            let told = choice.tokens.iter().flat_map(|written| &written.logprobs.as_ref().unwrap().top);
+            assert!(told.clone().count() > 0 && told.clone().all(|(token, _)| (*token as usize) < SIZE));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_ends_where_the_model_does() {
     let mut script = Script::ample();
     script.context = 40;

@@ -31,8 +31,12 @@ pub(crate) struct Script {
     pub(crate) poison: Option<u32>,
     /// How long each step takes.
     pub(crate) step: Duration,
+    /// Ids beyond the vocabulary's that rows have; the decoder finds them the likeliest.
+    pub(crate) padding: usize,
     /// Positions computed.
     pub(crate) computed: AtomicUsize,
+    /// The most sequences that one pass has advanced.
+    pub(crate) widest: AtomicUsize,
     pub(crate) occupancy: Mutex<Option<Arc<Occupancy>>>,
 }
 
@@ -56,7 +60,9 @@ impl Script {
             ends_after: 0,
             poison: None,
             step: Duration::ZERO,
+            padding: 0,
             computed: AtomicUsize::new(0),
+            widest: AtomicUsize::new(0),
             occupancy: Mutex::new(None),
         }
     }
@@ -73,7 +79,10 @@ impl Script {
     /// The row that follows from what a position of each group reads.
     fn row(&self, digest: u64) -> impl Iterator<Item = f32> {
         let ends = self.ends_after;
-        (0..SIZE as u64).map(move |token| {
+        (0..(SIZE + self.padding) as u64).map(move |token| {
+            if token >= SIZE as u64 {
+                return 25.0;
+            }
             if token == u64::from(EOS) {
                 return if ends > 0 && mix(digest).is_multiple_of(ends) { 30.0 } else { -30.0 };
             }
@@ -125,7 +134,7 @@ impl Scripted {
 
 impl Decoder for Scripted {
     fn vocab_size(&self) -> usize {
-        SIZE
+        SIZE + self.script.padding
     }
 
     fn context(&self) -> usize {
@@ -144,6 +153,7 @@ impl Decoder for Scripted {
             return Err(DecodeError::chunk(index, "poisoned"));
         }
         std::thread::sleep(self.script.step);
+        self.script.widest.fetch_max(chunks.len(), Ordering::Relaxed);
         for chunk in chunks {
             self.script.computed.fetch_add(chunk.items.len(), Ordering::Relaxed);
             for (offset, item) in chunk.items.iter().enumerate() {
@@ -284,7 +294,8 @@ impl Pool {
         let vocabulary = Arc::new(vocabulary);
         let loader = ScriptLoader {
             grammars: Grammars::new(vocabulary.clone()),
-            limits: Limits::new(SIZE, script.context, &script.shape, &script.config).unwrap(),
+            limits: Limits::new(SIZE + script.padding, script.context, &script.shape, &script.config)
+                .unwrap(),
             script: Arc::clone(&script),
             vocabulary,
         };

@@ -1,6 +1,7 @@
 //! Many streams at once: each gets its own tokens, and every block comes back.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use generation::{FinishReason, Generation, SamplingParams, Usage};
@@ -143,7 +144,7 @@ async fn what_was_computed_before_is_not_computed_again() {
     let first = ask(&"a shared beginning ".repeat(10));
     let one = pool.answer(first.clone()).await.unwrap();
     assert_eq!(one.usage.cached, 0);
-    let computed = || pool.script.computed.load(std::sync::atomic::Ordering::Relaxed);
+    let computed = || pool.script.computed.load(Relaxed);
     let before = computed();
     let two = pool.answer(first.clone()).await.unwrap();
     assert_eq!(tokens(&one), tokens(&two));
@@ -161,7 +162,15 @@ async fn what_was_computed_before_is_not_computed_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_does_not_read_holds_up_nobody() {
-    let pool = Pool::new(Script::new(shape(4, &[(None, 40)]))).await;
+    for max_sequences in [32, 1] {
+        slow_reader_beside_another(max_sequences).await;
+    }
+}
+
+async fn slow_reader_beside_another(max_sequences: usize) {
+    let mut script = Script::new(shape(4, &[(None, 40)]));
+    script.config.max_sequences = max_sequences;
+    let pool = Pool::new(script).await;
     let mut slow = ask("the slow reader's prompt is long enough to fill most of the cache: ");
     slow.max_tokens = Some(60);
     slow.priority = Priority::High;
@@ -181,6 +190,38 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     let (answer, ()) = tokio::join!(ticket, reading);
     assert_eq!(tokens(&answer.unwrap()), tokens(&alone(&slow, 0, &pool.script.shape).await));
     pool.emptied().await;
+    assert!(pool.script.widest.load(Relaxed) <= max_sequences);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_do_not_read_leave_their_places_to_others_and_get_them_back() {
+    let mut script = Script::new(shape(4, &[(None, 300)]));
+    script.config.max_sequences = 3;
+    let pool = Pool::new(script).await;
+    let mut slow = Vec::new();
+    // More sequences than there are places, and none that is read.
+    for at in 0..4 {
+        let one = Ask { choices: 1 + at % 2, max_tokens: Some(60), ..ask("the slow reader's prompt") };
+        let ahead = NonZeroUsize::new(2).unwrap();
+        let options = JobOptions::default();
+        let (ticket, mut events) = pool.group.submit_streaming(one.clone(), options, ahead).await.unwrap();
+        assert!(events.recv().await.is_some());
+        slow.push((one, ticket, events));
+    }
+    let other = Ask { choices: 3, ..ask("somebody who reads") };
+    let got = pool.answer(other.clone()).await.unwrap();
+    assert_eq!(tokens(&got), tokens(&alone(&other, 0, &pool.script.shape).await));
+    // All wake at once.
+    let reading = slow.into_iter().map(|(one, ticket, mut events)| async move {
+        let reading = async { while events.recv().await.is_some() {} };
+        let (answer, ()) = tokio::join!(ticket, reading);
+        (one, answer.unwrap())
+    });
+    for (one, answer) in futures_join(reading.collect()).await {
+        assert_eq!(tokens(&answer), tokens(&alone(&one, 0, &pool.script.shape).await));
+    }
+    pool.emptied().await;
+    assert_eq!(pool.script.widest.load(Relaxed), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,19 +232,16 @@ async fn a_prompt_that_is_given_up_frees_its_place_between_two_chunks() {
     let mut long = ask(&"x".repeat(390));
     long.max_tokens = Some(5);
     let ticket = pool.group.submit(long, JobOptions::default()).await.unwrap();
-    while pool.script.computed.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+    while pool.script.computed.load(Relaxed) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     drop(ticket);
     pool.emptied().await;
-    assert!(
-        pool.script.computed.load(std::sync::atomic::Ordering::Relaxed) < 390,
-        "the rest is never computed"
-    );
+    assert!(pool.script.computed.load(Relaxed) < 390, "the rest is never computed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_jobs_are_taken_than_there_is_room_for() {
+async fn no_more_sequences_are_active_than_there_may_be() {
     let mut script = Script::new(shape(4, &[(None, 300)]));
     script.config.max_sequences = 3;
     script.step = Duration::from_millis(2);
@@ -216,7 +254,7 @@ async fn no_more_jobs_are_taken_than_there_is_room_for() {
     let watching = async {
         loop {
             let occupancy = pool.script.occupancy();
-            most = most.max(occupancy.running() + occupancy.waiting());
+            most = most.max(occupancy.running());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -224,6 +262,7 @@ async fn no_more_jobs_are_taken_than_there_is_room_for() {
         answers = answers => assert!(answers.iter().all(Result::is_ok)),
         () = watching => {}
     }
-    // Three jobs join at most, and each may have two choices.
-    assert!((2..=6).contains(&most), "{most}");
+    assert!((2..=3).contains(&most), "{most}");
+    assert_eq!(pool.script.widest.load(Relaxed), 3);
+    pool.emptied().await;
 }

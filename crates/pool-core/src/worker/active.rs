@@ -77,6 +77,12 @@ impl<M: Model> ActiveJobs<M> {
         paused.map(|active| active.job.id()).collect()
     }
 
+    /// Whether a job that the model is at work on is paused and not among those it was told of.
+    pub(super) fn has_paused_beside(&self, told: &HashSet<JobId>) -> bool {
+        let paused = |active: &Active<M>| active.outcome.is_none() && !active.pending.is_empty();
+        self.jobs.iter().any(|(id, active)| paused(active) && !told.contains(id))
+    }
+
     /// Whether there is anything a step could advance.
     pub(super) fn has_runnable(&self) -> bool {
         self.jobs.values().any(|active| active.pending.is_empty() && active.outcome.is_none())

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -93,6 +94,8 @@ pub(crate) struct Worker<L: Loader> {
     newcomers: Vec<JobView<L::Model>>,
     /// Jobs the model must be told have left.
     left: Vec<JobId>,
+    /// Jobs the model knows are paused.
+    paused: HashSet<JobId>,
     orders: watch::Receiver<Order>,
     status: Arc<WorkerStatus>,
     stall_limit: Duration,
@@ -111,6 +114,7 @@ impl<L: Loader> Worker<L> {
             active: ActiveJobs::new(),
             newcomers: Vec::new(),
             left: Vec::new(),
+            paused: HashSet::new(),
             orders,
             status,
             stall_limit,
@@ -162,7 +166,9 @@ impl<L: Loader> Worker<L> {
                 }
             }
             self.turn();
-            if !self.active.has_runnable() && self.left.is_empty() {
+            // With nothing to advance, a step tells the model who is paused: it may have room for others then.
+            let told = self.left.is_empty() && !self.active.has_paused_beside(&self.paused);
+            if told && !self.active.has_runnable() {
                 self.wait(resident.room()).await;
                 continue;
             }
@@ -268,7 +274,8 @@ impl<L: Loader> Worker<L> {
         }
         let jobs = self.active.len();
         let newcomers = std::mem::take(&mut self.newcomers);
-        let step = Step::new(newcomers, std::mem::take(&mut self.left), self.active.paused());
+        self.paused = self.active.paused();
+        let step = Step::new(newcomers, std::mem::take(&mut self.left), self.paused.clone());
         let span = self.step_span();
         match resident.step(step, self.lease.priority()).instrument(span).await {
             Stepped::Done { step, elapsed } => {
@@ -377,7 +384,7 @@ impl<L: Loader> Worker<L> {
     }
 
     fn note_emptied(&self) {
-        // A step may also be taken only to tell the model who has left: then there was nothing to be emptied of.
+        // A step may also be taken only to tell the model who has left or is paused: then there was nothing to be emptied of.
         if self.active.is_empty() && self.status.state() == WorkerState::Busy {
             self.status.apply(self.id, WorkerEvent::Emptied);
         }

@@ -48,6 +48,21 @@ async fn a_slow_reader_pauses_its_own_job_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_hears_of_a_pause_even_when_nothing_else_is_to_be_done() {
+    let world = World::new().await;
+    let mut speaks = ask(1);
+    (speaks.events, speaks.steps) = (true, 10);
+    let (ticket, mut events) =
+        world.group.try_submit_streaming(speaks, JobOptions::default(), 2.try_into().unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(*world.log.paused.lock().unwrap(), [1]);
+    // Two events have room, the third has none, and one more step tells the model.
+    assert_eq!(world.log.steps().len(), 4);
+    while events.recv().await.is_some() {}
+    assert_eq!(ticket.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_never_reads_is_ended() {
     let world = World::new().await;
     let mut speaks = ask(1);

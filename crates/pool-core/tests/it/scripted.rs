@@ -60,6 +60,8 @@ pub(crate) const LARGE: u64 = 10_000;
 pub(crate) struct Log {
     /// The ids active in each step.
     pub(crate) steps: Mutex<Vec<Vec<u32>>>,
+    /// The ids of the active whose readers have not caught up, as the last step was told.
+    pub(crate) paused: Mutex<Vec<u32>>,
     pub(crate) loads: AtomicUsize,
     pub(crate) freed: AtomicUsize,
     pub(crate) prepared: AtomicUsize,
@@ -112,6 +114,8 @@ impl Model for Scripted {
         }
         let ids = self.active.values().map(|(ask, _)| ask.id).collect();
         self.log.steps.lock().unwrap().push(ids);
+        let paused = self.active.iter().filter(|(job, _)| step.is_paused(**job));
+        *self.log.paused.lock().unwrap() = paused.map(|(_, (ask, _))| ask.id).collect();
         let company = self.active.len() > 1;
         for (ask, _) in self.active.values() {
             match ask.fault {
