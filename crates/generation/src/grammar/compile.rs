@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use llguidance::api::TopLevelGrammar;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::InferenceCapabilities;
 use llguidance::{Matcher, ParserFactory};
 use pool_core::ModelError;
@@ -14,6 +15,22 @@ use crate::vocabulary::Vocabulary;
 
 /// White space between two parts of a JSON text: enough for any indentation, and no model writes it without end.
 const WHITE_SPACE: &str = r"[ \n\r\t]{1,64}";
+
+/// Values within one another that a schema may have: as many as JSON texts are usually read with. The compiler goes into
+/// each by a call of its own, and a stack ends.
+const DEEPEST: usize = 128;
+/// The depths of all parts that a schema refers to, added up: the compiler may follow each from within another.
+const REFERRED: usize = 512;
+
+/// What one grammar may take, at most: schemas of a few hundred kilobytes compile, masks take milliseconds, and a state
+/// of the lexer takes one or two kilobytes.
+fn limit(limits: &mut ParserLimits) {
+    limits.initial_lexer_fuel = 500_000;
+    limits.step_lexer_fuel = 100_000;
+    limits.max_grammar_size = 200_000;
+    limits.max_lexer_states = 20_000;
+    limits.verbose_errors = false;
+}
 
 const RESPONSE_FORMAT: &str = "response_format";
 const TOOLS: &str = "tools";
@@ -62,6 +79,7 @@ impl Grammars {
                 "response_format: the JSON schema is no object; give one such as {\"type\": \"object\"}",
             ));
         }
+        check_depth(schema, RESPONSE_FORMAT, "the JSON schema")?;
         self.compile(
             TopLevelGrammar::from_json_schema(with_white_space(schema.clone())),
             RESPONSE_FORMAT,
@@ -80,6 +98,9 @@ impl Grammars {
         tools: &Tools,
         several: bool,
     ) -> Result<Grammar, ModelError> {
+        for tool in tools.iter() {
+            check_depth(&tool.parameters, TOOLS, &format!("the schema of {:?}", tool.name))?;
+        }
         let grammar = format.grammar(tools, several, &*self.vocabulary);
         self.compile(TopLevelGrammar::from_lark(grammar), TOOLS, "a call with these parameters")
     }
@@ -128,8 +149,48 @@ fn factory(vocabulary: &Arc<dyn Vocabulary>) -> Result<Option<ParserFactory>, St
     let mut factory =
         ParserFactory::new(&tokens, able, &slices).map_err(|error| one_line(&error.to_string()))?;
     factory.quiet();
-    factory.limits_mut().verbose_errors = false;
+    limit(factory.limits_mut());
     Ok(Some(factory))
+}
+
+/// Refuses a schema of too many values within one another, and one whose references, followed one from another, could
+/// come to too many.
+fn check_depth(schema: &Value, parameter: &str, what: &str) -> Result<(), ModelError> {
+    let mut references = BTreeSet::new();
+    let own = depth(schema, &mut references);
+    if own > DEEPEST {
+        return Err(ModelError::invalid(format!(
+            "{parameter}: {what} is nested {own} deep; accepted: at most {DEEPEST}, so name parts of it in $defs"
+        )));
+    }
+    let target = |reference: &str| schema.pointer(reference.strip_prefix('#')?);
+    let referred =
+        references.iter().map(|to| target(to).map_or(own, |part| depth(part, &mut BTreeSet::new())));
+    let all: usize = referred.sum();
+    if all > REFERRED {
+        return Err(ModelError::invalid(format!(
+            "{parameter}: {what} refers to parts that are {all} deep in all; accepted: at most {REFERRED}, so use fewer"
+        )));
+    }
+    Ok(())
+}
+
+/// How many values are within one another, and what they refer to.
+fn depth<'v>(schema: &'v Value, references: &mut BTreeSet<&'v str>) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(schema, 1)];
+    while let Some((value, depth)) = left.pop() {
+        deepest = deepest.max(depth);
+        match value {
+            Value::Array(values) => left.extend(values.iter().map(|value| (value, depth + 1))),
+            Value::Object(fields) => {
+                references.extend(fields.get("$ref").and_then(Value::as_str));
+                left.extend(fields.values().map(|value| (value, depth + 1)));
+            }
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Bounds white space. What a caller's schema says about it is the library's own extension, and not obeyed.

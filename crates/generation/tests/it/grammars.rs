@@ -1,5 +1,7 @@
 //! Answers that follow a grammar, whatever the model would rather say.
 
+use std::time::Duration;
+
 use generation::{FinishReason, SamplingParams, Tool, ToolFormat, Tools, Vocabulary};
 use pool_core::Error;
 use serde_json::{Value, json};
@@ -202,4 +204,91 @@ async fn a_call_that_was_begun_is_written_as_its_grammar_says_and_then_the_answe
         assert!(pool.answer(free).await.unwrap().choices[0].tool_calls.is_empty());
     }
     assert!(called > 8, "{called}");
+}
+
+/// Schemas that ask for as much as they can.
+fn hostile_schemas() -> Vec<(&'static str, Value)> {
+    let object = |field: String, schema: Value| json!({"type": "object", "properties": {field.clone(): schema}, "required": [field]});
+    let nested =
+        |depth| (0..depth).fold(json!({"type": "integer"}), |inner, _| object("a".to_owned(), inner));
+    let choice = |of: usize, at: usize| {
+        let one = |i: usize| {
+            let pattern = format!("^a{{1,{}}}b*$", i + 1);
+            object(format!("p{at}_{i}"), json!({"type": "string", "pattern": pattern}))
+        };
+        json!({"anyOf": (0..of).map(one).collect::<Vec<_>>()})
+    };
+    let product = |of: usize| json!({"allOf": (0..of).map(|at| choice(of, at)).collect::<Vec<_>>()});
+    let matching = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    // Each refers to the next.
+    let chain = |length: usize, link: fn(Value) -> Value| {
+        let part = |at: usize| match at + 1 == length {
+            true => json!({"type": "integer"}),
+            false => link(json!({"$ref": format!("#/$defs/d{}", at + 1)})),
+        };
+        let parts: serde_json::Map<_, _> = (0..length).map(|at| (format!("d{at}"), part(at))).collect();
+        json!({"$ref": "#/$defs/d0", "$defs": parts})
+    };
+    vec![
+        ("references", chain(250, |next| next)),
+        ("references in lists", chain(120, |next| json!({"type": "array", "items": next, "minItems": 1}))),
+        ("references in products", chain(120, |next| json!({"allOf": [next, {"minimum": 3}]}))),
+        ("references without end", chain(5000, |next| next)),
+        ("a long text", json!({"type": "string", "minLength": 1_000_000})),
+        ("a text of some length", json!({"type": "string", "minLength": 100_000, "maxLength": 1_000_000})),
+        ("a repeated choice", matching("^(a|b){1,5000}$")),
+        ("repetitions of repetitions", matching("^(((a|b){1,500}){1,500}){1,500}$")),
+        ("a far look back", matching(".*a.{500}b.{500}c.*")),
+        ("brackets", matching(&format!("^{}a{}$", "(".repeat(5000), ")".repeat(5000)))),
+        ("many items", json!({"type": "array", "items": {"type": "integer"}, "maxItems": 1_000_000})),
+        ("no fewer items", json!({"type": "array", "items": {"type": "integer"}, "minItems": 1_000_000})),
+        ("a product", product(4)),
+        ("a large product", product(8)),
+        ("depth", nested(50)),
+        ("more depth", nested(100)),
+        ("depth far beyond", nested(300)),
+        ("itself", json!({"$ref": "#/$defs/d", "$defs": {"d": {"allOf": [{"$ref": "#/$defs/d"}]}}})),
+    ]
+}
+
+#[tokio::test]
+async fn a_pattern_with_too_many_states_is_given_up() {
+    let mut script = Script::new(crate::scripted::shape(16, &[(None, 400)]));
+    script.context = 3000;
+    let pool = Pool::new(script).await;
+    let pattern = json!({"type": "string", "pattern": ".*a.{500}b.{500}c.*"});
+    let mut one = Ask { max_tokens: Some(1500), ..with_schema(1, pattern) };
+    one.sampling.logit_bias =
+        [(b'a', 9.0), (b'b', 9.0), (b'"', -9.0)].map(|(byte, bias)| (byte.into(), bias)).into();
+    let error = pool.answer(one).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("response_format: ") && message.contains("too many states"), "{message}");
+}
+
+#[tokio::test]
+async fn schemas_that_ask_for_too_much_are_refused_in_one_line_or_followed() {
+    let pool = Pool::new(Script::ample()).await;
+    for (name, schema) in hostile_schemas() {
+        let mut one = with_schema(1, schema);
+        // Long texts rather than short ones.
+        one.sampling.logit_bias =
+            [(b'a', 9.0), (b'b', 9.0), (b'"', -9.0)].map(|(byte, bias)| (byte.into(), bias)).into();
+        let answer = tokio::time::timeout(Duration::from_secs(60), pool.answer(one)).await;
+        match answer.unwrap_or_else(|_| panic!("{name} has no end")) {
+            Ok(answer) => assert!(answer.usage.completion > 0),
+            Err(error) => {
+                assert!(matches!(error, Error::Invalid { .. }), "{name}: {error}");
+                let message = error.to_string();
+                assert!(
+                    message.contains("response_format: ") && !message.contains('\n'),
+                    "{name}: {message}"
+                );
+            }
+        }
+    }
+    let deep =
+        with_schema(1, hostile_schemas().into_iter().find(|(name, _)| *name == "more depth").unwrap().1);
+    let error = pool.answer(deep).await.unwrap_err().to_string();
+    assert!(error.contains("; accepted: at most 128") && error.contains("is nested"), "{error}");
 }
