@@ -41,7 +41,7 @@ const SMALL_CHAT_MODEL: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 /// Which language model a command uses.
 #[derive(Args, Debug)]
 pub(super) struct LanguageModelArgs {
-    /// The language model: hf:owner/name[@revision][:file], a folder, or a .gguf file
+    /// The language model: hf:owner/name, a folder, or a .gguf file
     #[arg(long, value_name = "SOURCE", default_value = SMALL_CHAT_MODEL, value_parser = clap::value_parser!(Source))]
     model: Source,
     /// How quantised weights are computed with: f32 is exact and takes much memory; auto is faster and nearly so
