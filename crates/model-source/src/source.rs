@@ -106,7 +106,7 @@ impl FromStr for RepoId {
 
 /// The forms, as every refusal lists them. A GGUF file is one for modalities that read it, which a spelling does not tell.
 pub(crate) const FORMS: &str =
-    "hf:owner/name[@revision][:file], a folder, a .safetensors file, or builtin[:name]";
+    "hf:owner/name[@revision][:file], a folder, a .safetensors or .gguf file, or builtin[:name]";
 
 impl FromStr for Source {
     type Err = SourceError;
