@@ -211,7 +211,7 @@ fn hub_model(given: &str, rest: &str) -> Result<HubModel, SourceError> {
             return Err(invalid("the file after the colon is a path inside the repository"));
         }
         if !file.ends_with(".gguf") && !file.ends_with(".safetensors") {
-            return Err(invalid("the file after the colon is a .safetensors file"));
+            return Err(invalid("the file after the colon is a .safetensors or .gguf file"));
         }
     }
     Ok(HubModel { repo, revision: revision.map(str::to_owned), file: file.map(str::to_owned) })

@@ -36,8 +36,8 @@ fn every_form_is_told_apart_and_printed_as_it_was_given() {
 fn what_is_no_source_is_refused_in_one_line_that_says_what_to_write() {
     assert_eq!(
         error(""),
-        "\"\" is no model source: a source is hf:owner/name[@revision][:file], a folder, a .safetensors file, \
-         or builtin[:name]"
+        "\"\" is no model source: a source is hf:owner/name[@revision][:file], a folder, a .safetensors or .gguf \
+         file, or builtin[:name]"
     );
     for (given, advice) in [
         ("https://huggingface.co/owner/name/tree/main", "write hf:owner/name"),
@@ -50,7 +50,7 @@ fn what_is_no_source_is_refused_in_one_line_that_says_what_to_write() {
         ("hf:owner/name@", "the revision after @"),
         ("hf:owner/name@../../x", "the revision after @"),
         ("hf:owner/name:../../etc/passwd", "a path inside the repository"),
-        ("hf:owner/name:config.json", "a .safetensors file"),
+        ("hf:owner/name:config.json", "a .safetensors or .gguf file"),
         ("pytorch_model.bin", "convert the weights to safetensors"),
         ("model.onnx", "not supported"),
         ("builtin:", "the name after the colon is missing"),
