@@ -31,6 +31,23 @@ pub trait GenerationRequest: Send + Sync + 'static {
     }
 }
 
+/// Refuses what can be told of a request before anything is prepared: so many answers, of so many tokens each at most, by a
+/// model that computes so many sequences at once.
+///
+/// # Errors
+///
+/// [`ModelError::Invalid`] with the parameter, and what would be accepted.
+pub fn check_counts(choices: u32, max_tokens: Option<usize>, sequences: usize) -> Result<(), ModelError> {
+    if max_tokens == Some(0) {
+        return Err(ModelError::invalid("max_tokens is 0; accepted: at least 1, or leave it out"));
+    }
+    if choices == 0 || choices as usize > sequences {
+        let message = format!("n is {choices}; accepted: a number from 1 to {sequences}");
+        return Err(ModelError::invalid(message));
+    }
+    Ok(())
+}
+
 /// What answers cost by estimate where nobody said how long they may get.
 const EXPECTED: usize = 256;
 
@@ -91,13 +108,7 @@ impl GenerationJob {
         if self.prompt.is_empty() {
             return Err(ModelError::invalid("the prompt is empty; give at least one token"));
         }
-        if self.max_tokens == Some(0) {
-            return Err(ModelError::invalid("max_tokens is 0; accepted: at least 1, or leave it out"));
-        }
-        if self.choices == 0 || self.choices as usize > limits.sequences {
-            let message = format!("n is {}; accepted: a number from 1 to {}", self.choices, limits.sequences);
-            return Err(ModelError::invalid(message));
-        }
+        check_counts(self.choices, self.max_tokens, limits.sequences)?;
         let calls = self.tools.as_ref().is_some_and(|used| used.call.is_some());
         if self.ignore_eos && (self.grammar.is_some() || calls) {
             return Err(ModelError::invalid(

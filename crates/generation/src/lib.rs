@@ -47,7 +47,9 @@ mod writer;
 pub use decoder::{BlockId, CacheGroup, CacheShape, Chunk, DecodeError, Decoder, LogitRows};
 pub use grammar::{Grammar, Grammars};
 pub use item::{ContentHash, Item};
-pub use job::{GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, expected_cost};
+pub use job::{
+    GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, check_counts, expected_cost,
+};
 pub use model::GenerationModel;
 pub use occupancy::Occupancy;
 pub use output::{Choice, Delta, FinishReason, Generation, Logprobs, Usage, Written};

@@ -18,14 +18,7 @@ const KEY: &str = "sk-e2e";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A template that knows tools, which the model's own does not.
-const TOOL_TEMPLATE: &str = "\
-    {%- for message in messages %}\
-    {{- '<|im_start|>' + message.role + '\\n' + message.content }}\
-    {%- if loop.first and tools %}{{- '\\nTools: ' + tools | tojson + '\\nCall one as <tool_call>{...}</tool_call>' }}{% endif %}\
-    {%- for call in message.tool_calls %}{{- '<tool_call>' + call.function | tojson + '</tool_call>' }}{% endfor %}\
-    {{- '<|im_end|>\\n' }}\
-    {%- endfor %}\
-    {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}";
+const TOOL_TEMPLATE: &str = include_str!("../../../crates/text-to-text/tests/fixtures/tools.jinja");
 
 /// A server with the model as `smollm`, and as `caller` with the template.
 async fn server(model: &Path, folder: &Path) -> Server {

@@ -25,6 +25,21 @@ pub(super) fn too_long<E: de::Error>(name: &str) -> E {
     E::custom(format!("{name} has more than {LONGEST_LIST} entries; send fewer at once"))
 }
 
+/// Reads the entries of a list that is not too long.
+pub(super) fn entries<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    mut list: A,
+    name: &str,
+) -> Result<Vec<T>, A::Error> {
+    let mut entries = Vec::new();
+    while let Some(entry) = list.next_element()? {
+        if entries.len() == LONGEST_LIST {
+            return Err(too_long(name));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
 /// Reads a list that is not too long.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -39,49 +54,12 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
             f.write_str("a list")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
-            while let Some(entry) = entries.next_element()? {
-                if list.len() == LONGEST_LIST {
-                    return Err(too_long(self.0));
-                }
-                list.push(entry);
-            }
-            Ok(list)
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+            entries(list, self.0)
         }
     }
 
     deserializer.deserialize_seq(List(name, PhantomData))
-}
-
-/// Reads a list that is not too long, or `null` for an empty one.
-pub(super) fn optional_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-    name: &'static str,
-) -> Result<Vec<T>, D::Error> {
-    struct Optional<T>(&'static str, PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Optional<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_none<E: de::Error>(self) -> Result<Vec<T>, E> {
-            Ok(Vec::new())
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Vec<T>, E> {
-            Ok(Vec::new())
-        }
-
-        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-            list(deserializer, self.0)
-        }
-    }
-
-    deserializer.deserialize_option(Optional(name, PhantomData))
 }
 
 /// A parameter's name that a client made up may be as long as its body.

@@ -3,6 +3,9 @@
 mod bodies;
 mod embeddings;
 mod heartbeat;
+#[path = "../../../text-to-text/tests/it/models.rs"]
+#[allow(dead_code, reason = "its own crate's tests ask more of it")]
+mod language_models;
 mod operations;
 mod requests;
 mod text;

@@ -77,10 +77,8 @@ impl<M: Model> Group<M> {
         options: JobOptions,
         ahead: NonZeroUsize,
     ) -> Result<Streaming<M>, Error> {
-        require_runtime()?;
-        let accepted = self.shared.queue.try_submit(vec![request], &options, Some(ahead.get()), true);
-        let accepted = accepted.map_err(|(error, _)| error)?.pop();
-        accepted.and_then(with_events::<M>).ok_or(Error::Lost)
+        let mut streams = self.try_submit_all_streaming(vec![request], options, ahead)?;
+        streams.pop().ok_or(Error::Lost)
     }
 
     /// Submits a list whose events the caller wants to see, in order: whole or not at all. See

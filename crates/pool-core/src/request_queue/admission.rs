@@ -105,11 +105,9 @@ pub(crate) fn admit(limits: &QueueLimits, held: &Occupancy, new: &Newcomer) -> R
     };
     if new.jobs > 1 && alone > allowed {
         // Coming back later would not help. Sending less would, and so would more time, if only its own is too short.
-        let patient = limits.max_wait.is_none_or(|most| alone <= most);
-        return Err(Refusal::TooLarge(if patient {
-            Excess::Deadline { expected: alone, allowed }
-        } else {
-            Excess::Time { expected: alone, allowed: limits.max_wait.unwrap_or(allowed) }
+        return Err(Refusal::TooLarge(match limits.max_wait {
+            Some(most) if alone > most => Excess::Time { expected: alone, allowed: most },
+            _ => Excess::Deadline { expected: alone, allowed },
         }));
     }
     let expected = wait.saturating_add(alone);

@@ -6,6 +6,7 @@
 
 extern crate shuttle_tokio as tokio;
 
+#[path = "../it/defect.rs"]
 mod defect;
 mod drain;
 mod eviction;

@@ -1,4 +1,4 @@
-use generation::{GenerationRequest, SamplingParams, StopStrings, Tool, expected_cost};
+use generation::{GenerationRequest, SamplingParams, StopStrings, Tool, check_counts, expected_cost};
 use pool_core::{Cost, Fingerprint, Priority};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -150,13 +150,7 @@ impl TextRequest {
             )));
         }
         let choices = options.choices.unwrap_or(1);
-        if choices == 0 || choices as usize > info.sequences {
-            let most = info.sequences;
-            return Err(Error::invalid(format!("n is {choices}; accepted: a number from 1 to {most}")));
-        }
-        if options.max_tokens == Some(0) {
-            return Err(Error::invalid("max_tokens is 0; accepted: at least 1, or leave it out"));
-        }
+        check_counts(choices, options.max_tokens, info.sequences).map_err(|error| Error::refused(&error))?;
         let asked = Asked {
             input,
             choices,

@@ -160,14 +160,7 @@ async fn a_dropped_call_and_a_passed_deadline_free_their_blocks() {
 }
 
 /// As Qwen 2.5 is given tools, in short.
-const HERMES: &str = "\
-    {%- for message in messages %}\
-    {{- '<|im_start|>' + message.role + '\\n' + message.content }}\
-    {%- if loop.first and tools %}{{- '\\nTools: ' + tools | tojson + '\\nCall one as <tool_call>{...}</tool_call>' }}{% endif %}\
-    {%- for call in message.tool_calls %}{{- '<tool_call>' + call.function | tojson + '</tool_call>' }}{% endfor %}\
-    {{- '<|im_end|>\\n' }}\
-    {%- endfor %}\
-    {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{% endif %}";
+const HERMES: &str = include_str!("../fixtures/tools.jinja");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tool_is_called_and_its_result_read() {

@@ -1,48 +1,25 @@
 //! Chats and completions, written by a tiny decoder of random weights.
 
-use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use super::language_models::{LETTERS, Tiny};
 use super::{Answer, NO_KEYS, Server, post};
 
-/// What the tiny decoder's tokens spell, one each.
-const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!";
 const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'tool' %}{{ raise_exception('no tools here') }}\
      {% endif %}{{ message.role }}:{{ message.content }};{% endfor %}{% if add_generation_prompt %}{{ opening or 'assistant:' }}{% endif %}";
 
-/// A server with the tiny decoder as `writer`, and the folder it comes from.
-async fn server() -> (Server, TempDir) {
-    let decoders = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nn/tests/fixtures/decoders");
-    let fixture: Value =
-        serde_json::from_slice(&std::fs::read(decoders.join("smollm2.json")).unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let weights = decoders.join(fixture["weights"].as_str().unwrap());
-    std::fs::copy(weights, folder.path().join("model.safetensors")).unwrap();
-    let vocabulary: Map<String, Value> =
-        LETTERS.chars().enumerate().map(|(id, letter)| (letter.to_string(), id.into())).collect();
-    let tokenizer = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
-        "post_processor": null,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
-    });
-    for (name, content) in [
-        ("config.json", &fixture["config"]),
-        ("tokenizer.json", &tokenizer),
-        ("tokenizer_config.json", &json!({"chat_template": TEMPLATE})),
-    ] {
-        std::fs::write(folder.path().join(name), content.to_string()).unwrap();
-    }
-    let more = format!("[models.writer]\nmodality = \"text-to-text\"\nsource = {:?}\n", folder.path());
-    (Server::with(NO_KEYS, 1 << 20, &more).await, folder)
+/// A server with the tiny decoder as `writer`, and where that comes from.
+async fn server() -> (Server, Tiny) {
+    let tiny = Tiny::new("smollm2");
+    tiny.write("tokenizer_config.json", &json!({"chat_template": TEMPLATE}));
+    let more = format!("[models.writer]\nmodality = \"text-to-text\"\nsource = {:?}\n", tiny.folder.path());
+    (Server::with(NO_KEYS, 1 << 20, &more).await, tiny)
 }
 
 impl Server {
@@ -83,7 +60,7 @@ fn text_of(pieces: &[Value], index: u64, field: &str) -> String {
 
 #[tokio::test]
 async fn a_chat_is_the_same_whole_and_in_pieces() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let whole = server.chat(json!({})).await;
     assert_eq!(whole.status, 200, "{}", whole.text);
     let whole = whole.json();
@@ -121,7 +98,7 @@ async fn a_chat_is_the_same_whole_and_in_pieces() {
 
 #[tokio::test]
 async fn every_parameter_of_a_chat_is_obeyed() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let text = |answer: Answer| {
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
@@ -166,7 +143,7 @@ async fn every_parameter_of_a_chat_is_obeyed() {
 
 #[tokio::test]
 async fn logprobs_are_told_of_every_token() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let asked = json!({"logprobs": true, "top_logprobs": 3});
     let whole = server.chat(asked.clone()).await.json();
     let choice = &whole["choices"][0];
@@ -204,7 +181,7 @@ async fn logprobs_are_told_of_every_token() {
 
 #[tokio::test]
 async fn completions_go_on_with_texts_and_tokens() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let one = server.complete(json!({})).await;
     assert_eq!(one.status, 200, "{}", one.text);
     let one = one.json();
@@ -242,7 +219,7 @@ async fn completions_go_on_with_texts_and_tokens() {
 
 #[tokio::test]
 async fn what_cannot_be_answered_is_refused_by_name() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let invalid = "invalid_value";
     for (more, code, param) in [
         (json!({"temperature": -1}), invalid, json!("temperature")),
@@ -352,7 +329,7 @@ async fn rest(response: Response<Body>) -> String {
 
 #[tokio::test]
 async fn a_deadline_ends_a_stream_in_its_middle() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let response = unread(&server, "3").await;
     tokio::time::sleep(Duration::from_millis(3100)).await;
     let text = rest(response).await;
@@ -363,7 +340,7 @@ async fn a_deadline_ends_a_stream_in_its_middle() {
 
 #[tokio::test]
 async fn a_drain_waits_for_the_end_of_a_stream() {
-    let (server, _folder) = server().await;
+    let (server, _tiny) = server().await;
     let response = unread(&server, "60").await;
     server.app.drain.begin();
     assert_eq!(server.app.drain.requests(), 1);

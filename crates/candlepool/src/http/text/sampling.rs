@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::super::json;
+use crate::http::errors::ApiError;
+use crate::http::json;
 use crate::number::{Integer, Real};
 
 /// Declares a request: its own fields, and those that every request for text has. Other fields are refused by name, which
@@ -157,6 +158,18 @@ impl StreamOptions {
     }
 }
 
+/// Refuses what is said of a stream where none is asked for.
+pub(super) fn check_stream_options(
+    stream: Option<bool>,
+    options: Option<StreamOptions>,
+) -> Result<(), ApiError> {
+    if options.is_none() || stream == Some(true) {
+        return Ok(());
+    }
+    let message = "stream_options is for streams; send \"stream\": true with it";
+    Err(ApiError::invalid("invalid_value", message).param("stream_options"))
+}
+
 /// Texts that end an answer: one, or a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Stop(pub(super) Vec<String>);
@@ -176,15 +189,8 @@ impl<'de> Deserialize<'de> for Stop {
                 Ok(Stop(vec![text.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Stop, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element::<String>()? {
-                    if texts.len() == json::LONGEST_LIST {
-                        return Err(json::too_long("stop"));
-                    }
-                    texts.push(text);
-                }
-                Ok(Stop(texts))
+            fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Stop, A::Error> {
+                json::entries(texts, "stop").map(Stop)
             }
         }
 

@@ -73,8 +73,7 @@ impl Streams {
 
     /// What all of it took, once it has been read.
     fn usage(&self) -> TokenUsage {
-        let usages: Vec<_> = self.open.iter().filter_map(GenerationStream::usage).collect();
-        TokenUsage::of(&usages)
+        TokenUsage::of(self.open.iter().filter_map(GenerationStream::usage))
     }
 }
 

@@ -20,7 +20,7 @@ struct PromptDetails {
 
 impl TokenUsage {
     /// What several jobs took together.
-    pub(super) fn of<'a>(usages: impl IntoIterator<Item = &'a Usage>) -> Self {
+    pub(super) fn of(usages: impl IntoIterator<Item = Usage>) -> Self {
         let mut all = Self::default();
         for usage in usages {
             all.prompt_tokens += usage.prompt;

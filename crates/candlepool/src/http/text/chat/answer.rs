@@ -38,7 +38,7 @@ struct AnsweredMessage {
 impl ChatAnswer {
     pub(super) fn new(model: String, pool: &TextToText, generation: Generation, logprobs: bool) -> Self {
         let identity = Identity::new("chatcmpl", "chat.completion", model, pool);
-        let usage = TokenUsage::of([&generation.usage]);
+        let usage = TokenUsage::of([generation.usage]);
         let format = pool.info().tool_format;
         let choice = |(index, choice): (usize, text_to_text::Choice)| {
             let calls: Vec<_> =

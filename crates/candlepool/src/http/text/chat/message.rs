@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 use text_to_text::Message;
 
 use super::tools::Kind;
-use crate::http::json as http_json;
+use crate::http::json;
 
 /// A message, checked as far as that needs no model.
 #[derive(Deserialize, Debug)]
@@ -154,17 +154,12 @@ impl<'de> Deserialize<'de> for Content {
                 Ok(Content(text.to_owned()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(Part(text)) = parts.next_element()? {
-                    if texts.len() == http_json::LONGEST_LIST {
-                        return Err(http_json::too_long("content"));
-                    }
-                    texts.push(text);
-                }
-                if texts.is_empty() {
+            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
+                let parts: Vec<Part> = json::entries(parts, "content")?;
+                if parts.is_empty() {
                     return Err(de::Error::custom("an empty list; send at least one part"));
                 }
+                let texts: Vec<String> = parts.into_iter().map(|Part(text)| text).collect();
                 Ok(Content(texts.join("\n")))
             }
         }

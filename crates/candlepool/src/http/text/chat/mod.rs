@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use text_to_text::Chat;
 
 use super::bytes_of;
-use super::sampling::{PARAMS, text_request, with_sampling};
+use super::sampling::{PARAMS, check_stream_options, text_request, with_sampling};
 use super::streams::{Streams, respond};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
@@ -22,7 +22,7 @@ use crate::number::Whole;
 use answer::ChatAnswer;
 use message::ChatMessage;
 use pieces::ChatPieces;
-use tools::{Choice, FunctionTool};
+use tools::{Choice, FunctionTool, FunctionTools};
 
 text_request! {
     /// The request, as OpenAI defines it, and what its peers have added.
@@ -35,8 +35,8 @@ text_request! {
         logprobs: Option<bool>,
         #[serde(default)]
         top_logprobs: Option<Whole<0>>,
-        #[serde(default, deserialize_with = "tools")]
-        tools: Vec<FunctionTool>,
+        #[serde(default)]
+        tools: Option<FunctionTools>,
         #[serde(default)]
         tool_choice: Option<Choice>,
         #[serde(default)]
@@ -51,10 +51,6 @@ fn messages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ChatMessag
     json::list(deserializer, "messages")
 }
 
-fn tools<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<FunctionTool>, D::Error> {
-    json::optional_list(deserializer, "tools")
-}
-
 /// Variables of templates that the request has parameters for, or none.
 const OWN_VARIABLES: [&str; 4] = ["messages", "tools", "add_generation_prompt", "strftime_now"];
 
@@ -66,9 +62,7 @@ impl ChatRequest {
         if self.top_logprobs.is_some() && self.logprobs != Some(true) {
             return refused("top_logprobs", "top_logprobs needs logprobs; send \"logprobs\": true with it");
         }
-        if self.stream_options.is_some() && self.stream != Some(true) {
-            return refused("stream_options", "stream_options is for streams; send \"stream\": true with it");
-        }
+        check_stream_options(self.stream, self.stream_options)?;
         let variables = self.chat_template_kwargs.iter().flat_map(Map::keys);
         if let Some(name) = variables.into_iter().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
             let message =
@@ -127,7 +121,10 @@ fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {
     if let Some(variables) = request.chat_template_kwargs.take() {
         chat = chat.template_variables(variables);
     }
-    chat.tools(std::mem::take(&mut request.tools).into_iter().map(FunctionTool::into_tool))
+    match request.tools.take() {
+        Some(FunctionTools(tools)) => chat.tools(tools.into_iter().map(FunctionTool::into_tool)),
+        None => chat,
+    }
 }
 
 fn refusal(error: &text_to_text::Error) -> ApiError {

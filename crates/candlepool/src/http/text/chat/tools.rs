@@ -8,6 +8,16 @@ use serde_json::{Value, json};
 use text_to_text::{Tool, ToolCall, ToolChoice, ToolFormat};
 
 use crate::http::envelope::unique;
+use crate::http::json;
+
+/// The tools that may be called.
+pub(super) struct FunctionTools(pub(super) Vec<FunctionTool>);
+
+impl<'de> Deserialize<'de> for FunctionTools {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        json::list(deserializer, "tools").map(Self)
+    }
+}
 
 /// A tool, as OpenAI spells it.
 #[derive(Deserialize)]

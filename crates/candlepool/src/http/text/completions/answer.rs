@@ -32,7 +32,7 @@ impl CompletionAnswer {
         logprobs: bool,
     ) -> Self {
         let identity = Identity::new("cmpl", "text_completion", model, pool);
-        let usage = TokenUsage::of(generations.iter().map(|generation| &generation.usage));
+        let usage = TokenUsage::of(generations.iter().map(|generation| generation.usage));
         let choices = generations.into_iter().flat_map(|generation| generation.choices).enumerate();
         let choice = |(index, choice): (usize, text_to_text::Choice)| CompletionChoice {
             index,

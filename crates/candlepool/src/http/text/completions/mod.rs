@@ -8,7 +8,7 @@ use axum::response::Response;
 use text_to_text::{CompleteAll, Prompt};
 
 use super::bytes_of;
-use super::sampling::{PARAMS, text_request, with_sampling};
+use super::sampling::{PARAMS, check_stream_options, text_request, with_sampling};
 use super::streams::{Streams, respond};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
@@ -34,10 +34,7 @@ text_request! {
 impl CompletionRequest {
     /// Checks what contradicts itself, and what has another name here than in the pool's messages.
     fn check(&self) -> Result<(), ApiError> {
-        if self.stream_options.is_some() && self.stream != Some(true) {
-            let message = "stream_options is for streams; send \"stream\": true with it";
-            return Err(ApiError::invalid("invalid_value", message).param("stream_options"));
-        }
+        check_stream_options(self.stream, self.stream_options)?;
         if let Some(top) = self.logprobs.filter(|top| top.count() > MOST_LOGPROBS) {
             let message =
                 format!("logprobs is {}; accepted: a number from 0 to {MOST_LOGPROBS}", top.count());
