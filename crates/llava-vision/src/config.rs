@@ -1,6 +1,6 @@
 //! What is computed, as `config.json` says it in the spellings of transformers 4 and 5.
 
-use nn::NnError;
+use nn::{NnError, TowerActivation, VisionArchitecture, VisionConfig};
 use serde_json::{Map, Value, json};
 
 use crate::grid::Size;
@@ -21,8 +21,8 @@ pub(crate) enum Family {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct LlavaConfig {
     pub(crate) family: Family,
-    /// The tower's configuration, for nn to read.
-    pub(crate) vision: Value,
+    /// The tower's configuration.
+    pub(crate) vision: VisionConfig,
     /// The language model's, for nn to read.
     pub(crate) text: Value,
     /// The token that stands for a picture. `None`: the configuration knows no tokens.
@@ -33,12 +33,8 @@ pub(crate) struct LlavaConfig {
     pub(crate) drop_first: bool,
     /// Patches along a side of a tile.
     pub(crate) side: usize,
-    /// Pixels along a side of a tile.
-    pub(crate) image_size: usize,
-    /// Whether the tower has a class token.
-    pub(crate) class_token: bool,
-    /// The activation between the projector's two maps, as transformers calls it.
-    pub(crate) projector_activation: String,
+    /// The activation between the projector's two maps.
+    pub(crate) projector_activation: TowerActivation,
     pub(crate) projector_bias: bool,
 }
 
@@ -77,7 +73,7 @@ impl LlavaConfig {
 
     /// Rows that the tower gives for one tile.
     pub(crate) fn tile_rows(&self) -> usize {
-        self.side * self.side + usize::from(self.class_token) - usize::from(self.drop_first)
+        self.side * self.side + self.vision.leading_tokens() - usize::from(self.drop_first)
     }
 }
 
@@ -102,30 +98,25 @@ impl<'a> Reader<'a> {
                 "weights in f32, f16 or bf16 are, and GGUF files",
             ));
         }
-        let vision = self.part("vision_config", "clip_vision_model")?.unwrap_or_else(default_tower);
-        let tower = Tower::read(&vision)?;
-        let (layers, drop_first) = (self.layers(tower.layers)?, self.drops_first()?);
-        let image_size = tower.image_size;
+        let vision = self.tower()?;
         let found = LlavaConfig {
             family: if is_next {
-                Family::LlavaNext { pinpoints: self.pinpoints(image_size)? }
+                Family::LlavaNext { pinpoints: self.pinpoints(vision.image_size)? }
             } else {
                 Family::Llava
             },
             text: self.language_model()?,
             image_token: Some(self.image_token()?),
-            layers,
-            drop_first,
-            side: image_size / tower.patch_size,
-            image_size,
-            class_token: tower.class_token,
-            projector_activation: self.text("projector_hidden_act")?.unwrap_or("gelu").to_owned(),
+            layers: self.layers(&vision)?,
+            drop_first: self.drops_first()?,
+            side: vision.image_size / vision.patch_size,
+            projector_activation: self.activation()?,
             projector_bias: self.flag("multimodal_projector_bias", true)?,
             vision,
         };
         self.refuse_unknown()?;
         if is_next && found.tile_rows() != found.side * found.side {
-            let strategy = if drop_first { "default" } else { "full" };
+            let strategy = if found.drop_first { "default" } else { "full" };
             return Err(unsupported(
                 format!("vision_feature_select_strategy {strategy:?} with this tower in llava_next"),
                 "a row for each patch is: \"default\" where the tower has a class token, \"full\" where it has none",
@@ -145,6 +136,27 @@ impl<'a> Reader<'a> {
             }
             Some(other) => Err(wrong(name, other, "an object")),
         }
+    }
+
+    fn tower(&mut self) -> Result<VisionConfig, NnError> {
+        let vision = self.part("vision_config", "clip_vision_model")?.unwrap_or_else(default_tower);
+        let read = VisionConfig::from_huggingface(&vision)?;
+        match read.architecture {
+            VisionArchitecture::Clip | VisionArchitecture::Siglip if read.patch_size <= read.image_size => Ok(read),
+            VisionArchitecture::Clip | VisionArchitecture::Siglip => Err(invalid(format!(
+                "vision_config.patch_size {} is larger than image_size {}",
+                read.patch_size, read.image_size
+            ))),
+            _ => {
+                let what = format!("vision_config.model_type {}", vision["model_type"]);
+                Err(unsupported(what, "clip_vision_model and siglip_vision_model are"))
+            }
+        }
+    }
+
+    fn activation(&mut self) -> Result<TowerActivation, NnError> {
+        let field = "projector_hidden_act";
+        TowerActivation::named(field, self.text(field)?.unwrap_or("gelu"))
     }
 
     fn language_model(&mut self) -> Result<Value, NnError> {
@@ -172,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The hidden states to take, counted from the first.
-    fn layers(&mut self, last: usize) -> Result<Vec<usize>, NnError> {
+    fn layers(&mut self, vision: &VisionConfig) -> Result<Vec<usize>, NnError> {
         let name = "vision_feature_layer";
         let default = json!(-2);
         let value = self.get(name).unwrap_or(&default);
@@ -183,14 +195,11 @@ impl<'a> Reader<'a> {
         let asked: Vec<i64> = asked
             .filter(|asked: &Vec<i64>| !asked.is_empty())
             .ok_or_else(|| wrong(name, value, "an integer or a list of integers"))?;
-        let from_first = |layer: &i64| {
-            let counted = if *layer < 0 { *layer + last as i64 + 1 } else { *layer };
-            usize::try_from(counted).ok().filter(|counted| *counted <= last).ok_or_else(|| {
-                let least = last + 1;
-                invalid(format!("{name} has {layer}; the tower's hidden states are -{least} to {last}"))
-            })
+        let hidden = |layer: &i64| match vision.hidden_layer(*layer) {
+            Err(NnError::InvalidConfig(reason)) => Err(invalid(format!("{name} has {layer}: {reason}"))),
+            found => found,
         };
-        asked.iter().map(from_first).collect()
+        asked.iter().map(hidden).collect()
     }
 
     fn drops_first(&mut self) -> Result<bool, NnError> {
@@ -273,47 +282,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What of the tower's configuration the rest hangs on, with the defaults of its class.
-struct Tower {
-    layers: usize,
-    image_size: usize,
-    patch_size: usize,
-    class_token: bool,
-}
-
-impl Tower {
-    fn read(vision: &Value) -> Result<Self, NnError> {
-        let (image_size, patch_size, class_token) = match vision["model_type"].as_str() {
-            Some("clip_vision_model") => (224, 32, true),
-            Some("siglip_vision_model") => (224, 16, false),
-            _ => {
-                let what = format!("vision_config.model_type {}", vision["model_type"]);
-                return Err(unsupported(what, "clip_vision_model and siglip_vision_model are"));
-            }
-        };
-        let size = |name: &str, default: usize| match vision.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => match value.as_u64() {
-                Some(size @ 1..=65_536) => Ok(size as usize),
-                _ => Err(wrong(&format!("vision_config.{name}"), value, "a count of at least 1")),
-            },
-        };
-        let tower = Self {
-            layers: size("num_hidden_layers", 12)?,
-            image_size: size("image_size", image_size)?,
-            patch_size: size("patch_size", patch_size)?,
-            class_token,
-        };
-        match tower.image_size >= tower.patch_size {
-            true => Ok(tower),
-            false => Err(invalid(format!(
-                "vision_config.patch_size {} is larger than image_size {}",
-                tower.patch_size, tower.image_size
-            ))),
-        }
-    }
-}
-
 fn unsupported(what: impl Into<String>, supported: &str) -> NnError {
     NnError::Unsupported { what: what.into(), supported: supported.to_owned() }
 }
@@ -348,18 +316,17 @@ mod tests {
                 (read(fixture(name)).unwrap(), read(fixture(&format!("{name}/older"))).unwrap());
             let parts = |config: &LlavaConfig| nn::DecoderConfig::from_huggingface(&config.text).unwrap();
             assert_eq!(parts(&newer), parts(&older), "{name}");
-            let without_parts = LlavaConfig { vision: Value::Null, text: Value::Null, ..newer };
-            assert_eq!(without_parts, LlavaConfig { vision: Value::Null, text: Value::Null, ..older });
-            assert_eq!(without_parts.image_token, Some(3));
+            assert_eq!(newer.image_token, Some(3));
+            assert_eq!(LlavaConfig { text: Value::Null, ..newer }, LlavaConfig { text: Value::Null, ..older });
         }
     }
 
     #[test]
     fn what_is_absent_has_the_classes_defaults() {
         let llava = read(json!({"model_type": "llava"})).unwrap();
-        assert_eq!((llava.side, llava.image_size, llava.layers.as_slice()), (24, 336, [23].as_slice()));
+        assert_eq!((llava.side, llava.vision.image_size, llava.layers.as_slice()), (24, 336, [23].as_slice()));
         assert_eq!((llava.tile_rows(), llava.image_token, llava.drop_first), (576, Some(32_000), true));
-        assert_eq!((llava.projector_activation.as_str(), llava.projector_bias), ("gelu", true));
+        assert_eq!((llava.projector_activation, llava.projector_bias), (TowerActivation::Gelu, true));
         assert_eq!(llava.text, json!({"model_type": "llama"}));
         // A tower that is described has its own class's defaults.
         let named =
@@ -382,8 +349,8 @@ mod tests {
         assert_eq!(layers(json!(-1)).unwrap(), [4]);
         assert_eq!(layers(json!(-5)).unwrap(), [0]);
         assert_eq!(layers(json!([-3, 1, 4])).unwrap(), [2, 1, 4]);
-        let error = "vision_feature_layer has -6; the tower's hidden states are -5 to 4";
-        assert_eq!(layers(json!(-6)).unwrap_err(), error);
+        let error = layers(json!(-6)).unwrap_err();
+        assert!(error.starts_with("vision_feature_layer has -6: there is no hidden state -6"), "{error}");
         assert!(layers(json!(5)).unwrap_err().contains("has 5"));
         assert!(layers(json!([])).unwrap_err().contains("an integer or a list of integers"));
         assert!(layers(json!("last")).unwrap_err().contains("an integer or a list of integers"));
@@ -395,9 +362,11 @@ mod tests {
             ("model_type", json!("llava_onevision"), "model_type \"llava_onevision\""),
             ("vision_feature_select_strategy", json!("cls"), "vision_feature_select_strategy \"cls\""),
             ("text_config", json!({"model_type": "phi"}), "text_config.model_type \"phi\""),
-            ("vision_config", json!({"model_type": "pixtral"}), "vision_config.model_type \"pixtral\""),
+            ("vision_config", json!({"model_type": "pixtral"}), "model_type \"pixtral\""),
+            ("vision_config", json!({"model_type": "dinov2"}), "vision_config.model_type \"dinov2\""),
+            ("projector_hidden_act", json!("relu"), "projector_hidden_act \"relu\""),
             ("vision_config", json!({"patch_size": 999}), "patch_size 999 is larger than image_size"),
-            ("vision_config", json!({"patch_size": 0}), "vision_config.patch_size is 0"),
+            ("vision_config", json!({"patch_size": 0}), "patch_size"),
             ("vision_config", json!(7), "vision_config is 7"),
             ("quantization_config", json!({"bits": 4}), "quantization_config {\"bits\":4}"),
             ("mm_patch_merge_type", json!("flat"), "mm_patch_merge_type \"flat\""),

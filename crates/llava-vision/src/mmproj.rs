@@ -3,7 +3,7 @@
 //!
 //! Names and keys: `tools/mtmd/clip-impl.h` and `tools/mtmd/legacy-models/convert_image_encoder_to_gguf.py` of llama.cpp.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use candle_core::quantized::gguf_file;
 use nn::NnError;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// The metadata of an mmproj file.
 pub(crate) struct Mmproj<'a> {
     metadata: &'a HashMap<String, gguf_file::Value>,
-    /// Whether the file has a tensor of that name.
-    contains: &'a dyn Fn(&str) -> bool,
+    /// The names of the file's tensors.
+    names: BTreeSet<&'a str>,
 }
 
 /// ggml's names for modules of a layer, but for the two of the feed-forward part.
@@ -34,9 +34,9 @@ const INERT: [&str; 4] =
 impl<'a> Mmproj<'a> {
     pub(crate) fn new(
         metadata: &'a HashMap<String, gguf_file::Value>,
-        contains: &'a dyn Fn(&str) -> bool,
+        names: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        Self { metadata, contains }
+        Self { metadata, names: names.into_iter().collect() }
     }
 
     /// The content that a `config.json` of the same tower and projector would have, but for the tokens and the language
@@ -69,7 +69,7 @@ impl<'a> Mmproj<'a> {
             "vision_feature_layer": layers,
             // Without the class token, always.
             "vision_feature_select_strategy": "default",
-            "multimodal_projector_bias": (self.contains)("mm.0.bias"),
+            "multimodal_projector_bias": self.names.contains("mm.0.bias"),
             "projector_hidden_act": "gelu",
         });
         if self.is_tiled()? {
@@ -130,14 +130,16 @@ impl<'a> Mmproj<'a> {
             ("v.class_embd", "towers with a class token, CLIP's, are"),
             ("mm.2.weight", "a projector of two maps, mm.0 and mm.2, is"),
         ] {
-            if !(self.contains)(name) {
+            if !self.names.contains(name) {
                 return Err(unsupported(format!("an mmproj file without the tensor {name:?}"), wanted));
             }
         }
-        for name in ["v.post_ln.weight", "mm.1.weight", "mm.4.weight"] {
-            if (self.contains)(name) {
-                return Err(unsupported(format!("the tensor {name:?}"), "LLaVA is computed without it"));
-            }
+        let is_known = |name: &&&str| {
+            let place = name.strip_prefix("mm.").map(|rest| ["0.weight", "0.bias", "2.weight", "2.bias"].contains(&rest));
+            place.unwrap_or(!name.starts_with("v.post_ln."))
+        };
+        if let Some(name) = self.names.iter().find(|name| !is_known(name)) {
+            return Err(unsupported(format!("the tensor {name:?}"), "LLaVA is computed without it"));
         }
         self.refuse_unknown()
     }
@@ -336,28 +338,23 @@ mod tests {
     fn the_metadata_says_what_the_configuration_does() {
         for name in ["llava-llama", "next-llama"] {
             let file = open(name);
-            let contains = |name: &str| file.contains(name);
-            let mmproj = Mmproj::new(file.metadata(), &contains);
+            let mmproj = Mmproj::new(file.metadata(), file.names());
             let found = LlavaConfig::from_huggingface(&mmproj.config().unwrap()).unwrap();
             let wanted = transformers(name);
+            let is_next = matches!(found.family, Family::LlavaNext { .. });
+            assert_eq!(is_next, name == "next-llama");
             // The layers behind the last one used are not in the file.
-            assert_eq!(found.vision["num_hidden_layers"], 3);
-            for field in
-                ["hidden_size", "intermediate_size", "num_attention_heads", "hidden_act", "image_size"]
-            {
-                assert_eq!(found.vision[field], wanted.vision[field], "{field}");
-            }
-            let rest = |config: &LlavaConfig| LlavaConfig {
-                vision: Value::Null,
+            assert_eq!(found.vision.layers, 3);
+            let rest = |config: LlavaConfig| LlavaConfig {
+                vision: nn::VisionConfig { layers: 3, ..config.vision },
                 text: Value::Null,
                 image_token: None,
-                ..config.clone()
+                ..config
             };
-            assert_eq!(rest(&found), rest(&wanted));
-            assert_eq!(matches!(found.family, Family::LlavaNext { .. }), name == "next-llama");
+            assert_eq!(rest(found), rest(wanted));
             let processor = mmproj.processor().unwrap();
             assert_eq!(processor["crop_size"]["height"], 28);
-            assert_eq!(processor["image_grid_pinpoints"].is_array(), name == "next-llama");
+            assert_eq!(processor["image_grid_pinpoints"].is_array(), is_next);
         }
     }
 
@@ -398,8 +395,7 @@ mod tests {
         let spoiled = |key: &str, value: gguf_file::Value| {
             let mut metadata = file.metadata().clone();
             metadata.insert(key.to_owned(), value);
-            let contains = |name: &str| file.contains(name);
-            Mmproj::new(&metadata, &contains).config().unwrap_err().to_string()
+            Mmproj::new(&metadata, file.names()).config().unwrap_err().to_string()
         };
         let text = |text: &str| gguf_file::Value::String(text.to_owned());
         for (key, value, named) in [
@@ -414,13 +410,13 @@ mod tests {
             let error = spoiled(key, value);
             assert!(error.contains(named), "{key}: {error}");
         }
-        let without = |tensor: &'static str| {
-            let contains = |name: &str| name != tensor && file.contains(name);
-            Mmproj::new(file.metadata(), &contains).config().unwrap_err().to_string()
-        };
-        assert!(without("v.class_embd").contains("without the tensor \"v.class_embd\""));
-        let with = |name: &str| name == "v.post_ln.weight" || file.contains(name);
-        let error = Mmproj::new(file.metadata(), &with).config().unwrap_err().to_string();
-        assert_eq!(error, "the tensor \"v.post_ln.weight\" is not supported: LLaVA is computed without it");
+        let without = file.names().filter(|name| *name != "v.class_embd");
+        let error = Mmproj::new(file.metadata(), without).config().unwrap_err().to_string();
+        assert!(error.contains("without the tensor \"v.class_embd\""), "{error}");
+        for surplus in ["v.post_ln.weight", "mm.1.weight", "mm.model.peg.0.weight"] {
+            let error = Mmproj::new(file.metadata(), file.names().chain([surplus])).config().unwrap_err();
+            let wanted = format!("the tensor {surplus:?} is not supported: LLaVA is computed without it");
+            assert_eq!(error.to_string(), wanted);
+        }
     }
 }
