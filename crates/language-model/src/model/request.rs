@@ -8,20 +8,26 @@ use crate::call::{CallOptions, Prompt, ResponseFormat, ToolChoice};
 use crate::error::Error;
 use crate::info::ModelInfo;
 use crate::message::Message;
+use crate::modality::{Modality, PictureOf};
+use crate::vision::{Picture as _, Vision};
 
 /// Requests of more bytes are not compared with others: reading them once more on a runtime thread would take too long.
 const LONGEST_COMPARED: usize = 16 << 10;
+
+/// English text has about so many bytes a token.
+const BYTES_A_TOKEN: usize = 4;
 
 /// Biases are looked at for every token, and copied for every choice.
 const MOST_BIASES: usize = 1024;
 
 /// A prompt, and how the text that follows is to be drawn.
 #[derive(Clone, Debug)]
-pub struct TextRequest {
+pub struct Request<M: Modality> {
     pub(super) asked: Asked,
-    /// Bytes of the prompt alone.
+    pub(super) pictures: Vec<PictureOf<M>>,
+    /// Tokens of the prompt: its pictures', and a guess at its text's.
     prompt: usize,
-    /// Bytes of the prompt and of all that is said besides.
+    /// Bytes of the prompt, its pictures and of all that is said besides.
     bytes: usize,
     priority: Priority,
     submitted: Instant,
@@ -122,13 +128,19 @@ fn options_bytes(options: &CallOptions) -> usize {
         + options.stop.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>()
 }
 
-impl TextRequest {
+impl<M: Modality> Request<M> {
     /// What a call asks of a model.
     ///
     /// # Errors
     ///
     /// [`Error::Pool`] with the parameter that is out of range.
-    pub(crate) fn new(input: Input, options: &CallOptions, info: &ModelInfo) -> Result<Self, Error> {
+    pub(crate) fn new(
+        input: Input,
+        pictures: Vec<PictureOf<M>>,
+        options: &CallOptions,
+        info: &ModelInfo,
+        vision: Option<&M::Vision>,
+    ) -> Result<Self, Error> {
         let defaults = &info.defaults;
         let sampling = SamplingParams {
             temperature: options.temperature.unwrap_or(defaults.temperature),
@@ -161,13 +173,17 @@ impl TextRequest {
             format: options.format.clone(),
             sampling,
         };
-        let prompt = asked.input.bytes();
-        let bytes = prompt + options_bytes(options);
+        let text = asked.input.bytes();
+        let prompt = picture_tokens::<M>(&pictures, vision, info)? + text / BYTES_A_TOKEN;
+        let encoded: usize = pictures.iter().map(|picture| picture.encoded().len()).sum();
+        let bytes = text + encoded + options_bytes(options);
         // Without a seed, two calls want two answers, unless there is nothing to draw.
         let pure = options.seed.is_some() || asked.sampling.temperature == 0.0;
-        let fingerprint = (pure && bytes <= LONGEST_COMPARED).then(|| asked.fingerprint());
+        let fingerprint =
+            (pure && pictures.is_empty() && bytes <= LONGEST_COMPARED).then(|| asked.fingerprint());
         Ok(Self {
             asked,
+            pictures,
             prompt,
             bytes,
             priority: options.job.priority,
@@ -176,7 +192,7 @@ impl TextRequest {
         })
     }
 
-    /// Bytes of the prompt and of all that is said besides.
+    /// Bytes of the prompt, its pictures and of all that is said besides.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -191,10 +207,39 @@ impl Asked {
     }
 }
 
-impl GenerationRequest for TextRequest {
+/// How many tokens a request's pictures have.
+///
+/// # Errors
+///
+/// [`Error::Pool`] for one that the model cannot read, and for more than it has room for.
+fn picture_tokens<M: Modality>(
+    pictures: &[PictureOf<M>],
+    vision: Option<&M::Vision>,
+    info: &ModelInfo,
+) -> Result<usize, Error> {
+    if pictures.is_empty() {
+        return Ok(0);
+    }
+    let Some(vision) = vision else {
+        return Err(Error::invalid(format!("model {} reads no pictures; leave them out", info.model)));
+    };
+    let mut tokens = 0_usize;
+    for picture in pictures {
+        tokens += vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+    }
+    if tokens >= info.context {
+        let (pictures, context) = (pictures.len(), info.context);
+        return Err(Error::invalid(format!(
+            "the prompt's pictures ({pictures}) have {tokens} tokens; the model takes {context} of prompt and answer \
+             together; send fewer, or smaller ones",
+        )));
+    }
+    Ok(tokens)
+}
+
+impl<M: Modality> GenerationRequest for Request<M> {
     fn estimate(&self) -> Cost {
-        // English text has about four bytes a token.
-        expected_cost(self.prompt / 4 + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
+        expected_cost(self.prompt + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

@@ -7,8 +7,9 @@ use generation::Generation;
 use super::complete::echoed;
 use super::{CallOptions, GenerationStream, Prompt, call_options};
 use crate::error::Error;
-use crate::model::{Input, TextRequest};
-use crate::text_to_text::TextToText;
+use crate::language_model::LanguageModel;
+use crate::modality::Modality;
+use crate::model::{Input, Request};
 
 /// The texts that follow the prompts of a list, to be awaited: all of them, in order, or none.
 ///
@@ -24,16 +25,16 @@ use crate::text_to_text::TextToText;
 /// Dropping it, awaited or not, cancels its jobs.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is written unless it is awaited"]
-pub struct CompleteAll {
-    pool: TextToText,
+pub struct CompleteAll<M: Modality> {
+    pool: LanguageModel<M>,
     prompts: Vec<Prompt>,
     add_special: bool,
     echo: bool,
     options: CallOptions,
 }
 
-impl CompleteAll {
-    pub(crate) fn new(pool: TextToText, prompts: Vec<Prompt>) -> Self {
+impl<M: Modality> CompleteAll<M> {
+    pub(crate) fn new(pool: LanguageModel<M>, prompts: Vec<Prompt>) -> Self {
         Self { pool, prompts, add_special: true, echo: false, options: CallOptions::default() }
     }
 
@@ -68,25 +69,25 @@ impl CompleteAll {
     }
 
     /// What is submitted, checked as far as that needs no tokens.
-    fn begin(self) -> Result<Begun, Error> {
+    fn begin(self) -> Result<Begun<M>, Error> {
         let Self { pool, prompts, add_special, echo, options } = self;
         let echoes = prompts.iter().map(|prompt| pool.echo(echo, prompt, &options));
         let echoes = echoes.collect::<Result<Vec<_>, _>>()?;
-        let request = |prompt| pool.request(Input::Completion { prompt, add_special }, &options);
+        let request = |prompt| pool.request(Input::Completion { prompt, add_special }, Vec::new(), &options);
         let requests = prompts.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
         Ok(Begun { pool, options, requests, echoes })
     }
 }
 
 /// A list about to be submitted.
-struct Begun {
-    pool: TextToText,
+struct Begun<M: Modality> {
+    pool: LanguageModel<M>,
     options: CallOptions,
-    requests: Vec<TextRequest>,
+    requests: Vec<Request<M>>,
     echoes: Vec<Option<Arc<str>>>,
 }
 
-impl IntoFuture for CompleteAll {
+impl<M: Modality> IntoFuture for CompleteAll<M> {
     type Output = Result<Vec<Generation>, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 

@@ -24,7 +24,7 @@ pub struct ModelInfo {
     pub cache: Bytes,
     /// The most answers to one prompt, and sequences that are computed at once.
     pub sequences: usize,
-    /// Whether it has a chat template, without which only [`complete`](crate::TextToText::complete) works.
+    /// Whether it has a chat template, without which only [`complete`](crate::LanguageModel::complete) works.
     pub chats: bool,
     /// How it writes calls of tools. `None`: it cannot be given tools.
     pub tool_format: Option<ToolFormat>,

@@ -6,8 +6,9 @@ use generation::Generation;
 
 use super::{CallOptions, GenerationStream, Prompt, call_options};
 use crate::error::Error;
+use crate::language_model::LanguageModel;
+use crate::modality::{Modality, PictureOf, ReadsPictures};
 use crate::model::Input;
-use crate::text_to_text::TextToText;
 
 /// The text that follows a prompt, to be awaited or [streamed](Self::stream).
 ///
@@ -21,17 +22,19 @@ use crate::text_to_text::TextToText;
 /// Dropping it, awaited or not, cancels the job.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is written unless it is awaited or streamed"]
-pub struct Complete {
-    pool: TextToText,
+pub struct Complete<M: Modality> {
+    pool: LanguageModel<M>,
     prompt: Prompt,
+    pictures: Vec<PictureOf<M>>,
     add_special: bool,
     echo: bool,
     options: CallOptions,
 }
 
-impl Complete {
-    pub(crate) fn new(pool: TextToText, prompt: Prompt) -> Self {
-        Self { pool, prompt, add_special: true, echo: false, options: CallOptions::default() }
+impl<M: Modality> Complete<M> {
+    pub(crate) fn new(pool: LanguageModel<M>, prompt: Prompt) -> Self {
+        let options = CallOptions::default();
+        Self { pool, prompt, pictures: Vec::new(), add_special: true, echo: false, options }
     }
 
     call_options!();
@@ -61,12 +64,21 @@ impl Complete {
     pub async fn stream(self) -> Result<GenerationStream, Error> {
         let echo = self.pool.echo(self.echo, &self.prompt, &self.options)?;
         let input = Input::Completion { prompt: self.prompt, add_special: self.add_special };
-        let request = self.pool.request(input, &self.options)?;
+        let request = self.pool.request(input, self.pictures, &self.options)?;
         self.pool.stream(request, &self.options, echo).await
     }
 }
 
-impl IntoFuture for Complete {
+impl<M: ReadsPictures> Complete<M> {
+    /// Sets the prompt's pictures, one for each time that it spells the model's image token, in their order. Default:
+    /// none.
+    pub fn pictures<P: Into<PictureOf<M>>>(mut self, pictures: impl IntoIterator<Item = P>) -> Self {
+        self.pictures = pictures.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+impl<M: Modality> IntoFuture for Complete<M> {
     type Output = Result<Generation, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -74,7 +86,7 @@ impl IntoFuture for Complete {
         Box::pin(async move {
             let echo = self.pool.echo(self.echo, &self.prompt, &self.options)?;
             let input = Input::Completion { prompt: self.prompt, add_special: self.add_special };
-            let request = self.pool.request(input, &self.options)?;
+            let request = self.pool.request(input, self.pictures, &self.options)?;
             let generation = self.pool.submit(request, &self.options).await?.await?;
             Ok(echoed(generation, echo.as_ref()))
         })

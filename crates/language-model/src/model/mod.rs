@@ -3,16 +3,17 @@
 mod decoder;
 mod loader;
 mod occupancies;
+mod prompt;
 mod request;
 mod seed;
 mod vocabulary;
 
-pub(crate) use decoder::CachedDecoder;
-pub(crate) use loader::TextLoader;
+pub use decoder::CachedDecoder;
+pub(crate) use loader::LanguageLoader;
 pub(crate) use occupancies::Occupancies;
-pub use request::TextRequest;
+pub use request::Request;
 pub(crate) use request::{ChatInput, Input};
 pub(crate) use vocabulary::TokenVocabulary;
 
 /// A language model as the engine sees it.
-pub type TextModel = generation::GenerationModel<CachedDecoder, TextRequest>;
+pub type PooledModel<M> = generation::GenerationModel<CachedDecoder, Request<M>>;

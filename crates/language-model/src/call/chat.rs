@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{CallOptions, GenerationStream, call_options};
 use crate::error::Error;
+use crate::language_model::LanguageModel;
 use crate::message::Message;
+use crate::modality::{Modality, PictureOf, ReadsPictures};
 use crate::model::{ChatInput, Input};
-use crate::text_to_text::TextToText;
 
 /// The next message of a conversation, to be awaited or [streamed](Self::stream).
 ///
@@ -22,9 +23,10 @@ use crate::text_to_text::TextToText;
 /// Dropping it, awaited or not, cancels the job.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is written unless it is awaited or streamed"]
-pub struct Chat {
-    pool: TextToText,
+pub struct Chat<M: Modality> {
+    pool: LanguageModel<M>,
     input: ChatInput,
+    pictures: Vec<PictureOf<M>>,
     options: CallOptions,
 }
 
@@ -43,9 +45,10 @@ pub enum ToolChoice {
     Named(String),
 }
 
-impl Chat {
-    pub(crate) fn new(pool: TextToText, messages: Vec<Message>) -> Self {
-        Self { pool, input: ChatInput::new(messages), options: CallOptions::default() }
+impl<M: Modality> Chat<M> {
+    pub(crate) fn new(pool: LanguageModel<M>, messages: Vec<Message>) -> Self {
+        let (input, options) = (ChatInput::new(messages), CallOptions::default());
+        Self { pool, input, pictures: Vec::new(), options }
     }
 
     call_options!();
@@ -96,18 +99,27 @@ impl Chat {
     ///
     /// Dropping the future, or the stream, cancels the job.
     pub async fn stream(self) -> Result<GenerationStream, Error> {
-        let request = self.pool.request(Input::Chat(self.input), &self.options)?;
+        let request = self.pool.request(Input::Chat(self.input), self.pictures, &self.options)?;
         self.pool.stream(request, &self.options, None).await
     }
 }
 
-impl IntoFuture for Chat {
+impl<M: ReadsPictures> Chat<M> {
+    /// Sets the conversation's pictures, one for each part `{"type": "image"}` of its messages, in their order. Default:
+    /// none.
+    pub fn pictures<P: Into<PictureOf<M>>>(mut self, pictures: impl IntoIterator<Item = P>) -> Self {
+        self.pictures = pictures.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+impl<M: Modality> IntoFuture for Chat<M> {
     type Output = Result<Generation, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let request = self.pool.request(Input::Chat(self.input), &self.options)?;
+            let request = self.pool.request(Input::Chat(self.input), self.pictures, &self.options)?;
             Ok(self.pool.submit(request, &self.options).await?.await?)
         })
     }

@@ -62,7 +62,8 @@ impl Error {
         move |error| Self::Item { index, error }
     }
 
-    pub(crate) fn unsupported(
+    /// A checkpoint that asks for something that is not done: see [`Error::Unsupported`].
+    pub fn unsupported(
         place: impl Into<String>,
         what: impl Into<String>,
         supported: impl Into<String>,
@@ -70,7 +71,8 @@ impl Error {
         Self::Unsupported { place: place.into(), what: what.into(), supported: supported.into() }
     }
 
-    pub(crate) fn checkpoint(place: impl Into<String>, reason: impl ToString) -> Self {
+    /// A checkpoint that does not fit: see [`Error::Checkpoint`].
+    pub fn checkpoint(place: impl Into<String>, reason: impl ToString) -> Self {
         Self::Checkpoint { place: place.into(), reason: reason.to_string() }
     }
 }

@@ -1,22 +1,25 @@
 use std::sync::Arc;
 
 use generation::{
-    Chat, ChatTemplate, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat, ToolUse, Tools,
-    Vocabulary,
+    Chat, ChatTemplate, ContentHash, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat,
+    ToolUse, Tools, Vocabulary,
 };
 use model_source::{SharedWeights, Special};
 use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
 
+use super::prompt::{PictureRows, PromptEncoder, flattened};
 use super::request::{Asked, ChatInput, Input};
-use super::{CachedDecoder, Occupancies, TextModel, TextRequest, TokenVocabulary};
+use super::{CachedDecoder, Occupancies, PooledModel, Request, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
 use crate::checkpoint::Checkpoint;
+use crate::modality::{Modality, PictureOf};
+use crate::vision::{Picture as _, RenderedSpecial, Vision};
 
 /// Reads, prepares for and loads a language model.
 #[derive(Debug)]
-pub(crate) struct TextLoader {
+pub(crate) struct LanguageLoader<M: Modality> {
     name: ModelId,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint<M::Vision>,
     vocabulary: Arc<dyn Vocabulary>,
     weights: SharedWeights<nn::Decoder>,
     grammars: Grammars,
@@ -25,13 +28,13 @@ pub(crate) struct TextLoader {
 
 /// What a conversation comes to.
 struct Conversed {
-    prompt: Vec<u32>,
+    prompt: Vec<Item>,
     tools: Option<ToolUse>,
     grammar: Option<Grammar>,
 }
 
-impl TextLoader {
-    pub(crate) fn new(name: ModelId, checkpoint: Checkpoint) -> Self {
+impl<M: Modality> LanguageLoader<M> {
+    pub(crate) fn new(name: ModelId, checkpoint: Checkpoint<M::Vision>) -> Self {
         let tokenizer = Arc::clone(checkpoint.tokenizer());
         let vocabulary: Arc<dyn Vocabulary> =
             Arc::new(TokenVocabulary::new(tokenizer, checkpoint.ends().to_vec()));
@@ -49,11 +52,25 @@ impl TextLoader {
         &self.occupancies
     }
 
-    fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, ModelError> {
-        self.checkpoint
-            .tokenizer()
-            .encode(text, special)
-            .map_err(|error| ModelError::invalid(error.to_string()))
+    fn vision(&self) -> Option<&M::Vision> {
+        self.checkpoint.vision().map(Arc::as_ref)
+    }
+
+    /// What stands in the prompt for its pictures.
+    fn rows(&self, pictures: &[PictureOf<M>]) -> Result<Vec<PictureRows>, ModelError> {
+        let Some(vision) = self.vision() else { return Ok(Vec::new()) };
+        let rows = |picture: &PictureOf<M>| {
+            let rows = vision.tokens(picture)?;
+            let rows =
+                u32::try_from(rows).map_err(|_| ModelError::failed(format!("a picture of {rows} tokens")))?;
+            Ok(PictureRows { content: ContentHash::of(picture.encoded()), rows })
+        };
+        pictures.iter().map(rows).collect()
+    }
+
+    fn prompts(&self) -> PromptEncoder<'_> {
+        let image_token = self.vision().map(Vision::image_token);
+        PromptEncoder { tokenizer: self.checkpoint.tokenizer(), image_token }
     }
 
     fn format_grammar(&self, format: &ResponseFormat) -> Result<Option<Grammar>, ModelError> {
@@ -75,27 +92,23 @@ impl TextLoader {
         }
     }
 
-    fn converse(&self, chat: &ChatInput, asked: &Asked) -> Result<Conversed, ModelError> {
+    fn converse(
+        &self,
+        chat: &ChatInput,
+        asked: &Asked,
+        pictures: &[PictureRows],
+    ) -> Result<Conversed, ModelError> {
         let template = self.template()?;
+        self.prompts().check_messages(&chat.messages, &chat.variables)?;
         let tools = self.tools(chat, template)?;
         if asked.format != ResponseFormat::Text && tools.is_some() {
             let message =
                 "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
             return Err(ModelError::invalid(message));
         }
-        let mut variables = self.checkpoint.conversation().variables.clone();
-        variables.extend(chat.variables.clone());
-        let format = template.tool_format();
-        let rendered = template.render(&Chat {
-            messages: chat.messages.iter().map(|message| message.for_template(format)).collect(),
-            tools: tools.as_ref().map(|(_, tools)| tools.to_json()),
-            add_generation_prompt: !chat.continue_final_message,
-            continue_final_message: chat.continue_final_message,
-            variables,
-            now: None,
-        })?;
-        // The template has put every special token where it belongs.
-        let prompt = self.encode(&rendered, Special::Parse)?;
+        let rendered = self.render(chat, template, tools.as_ref().map(|(_, tools)| tools), pictures)?;
+        let special = self.vision().map_or(RenderedSpecial::Never, Vision::rendered_special);
+        let prompt = self.prompts().rendered(&rendered, special, pictures)?;
         let Some((format, tools)) = tools else {
             return Ok(Conversed { prompt, tools: None, grammar: self.format_grammar(&asked.format)? });
         };
@@ -113,6 +126,39 @@ impl TextLoader {
             tools: Some(ToolUse { format, tools, several, call }),
             grammar: grammar.transpose()?,
         })
+    }
+
+    /// What the template writes of a conversation.
+    fn render(
+        &self,
+        chat: &ChatInput,
+        template: &ChatTemplate,
+        tools: Option<&Tools>,
+        pictures: &[PictureRows],
+    ) -> Result<String, ModelError> {
+        let mut variables = self.checkpoint.conversation().variables.clone();
+        variables.extend(chat.variables.clone());
+        let format = template.tool_format();
+        let mut chat = Chat {
+            messages: chat.messages.iter().map(|message| message.for_template(format)).collect(),
+            tools: tools.map(Tools::to_json),
+            add_generation_prompt: !chat.continue_final_message,
+            continue_final_message: chat.continue_final_message,
+            variables,
+            now: None,
+        };
+        let rendered = template.render(&chat);
+        let Some(token) = self.vision().map(Vision::image_token).filter(|_| !pictures.is_empty()) else {
+            return Ok(rendered?);
+        };
+        match rendered {
+            Ok(rendered) if rendered.contains(token) => Ok(rendered),
+            // A template that knows no parts: it is of a language model that was made for text only.
+            as_parts => {
+                chat.messages = flattened(chat.messages, token);
+                template.render(&chat).or(as_parts).map_err(ModelError::from)
+            }
+        }
     }
 
     /// The tools that the model is shown, and how it calls them.
@@ -143,14 +189,14 @@ impl TextLoader {
     }
 }
 
-impl Loader for TextLoader {
-    type Model = TextModel;
+impl<M: Modality> Loader for LanguageLoader<M> {
+    type Model = PooledModel<M>;
 
     fn footprint(&self) -> Result<Footprint, LoadError> {
         Ok(self.checkpoint.footprint())
     }
 
-    fn load(&self) -> Result<TextModel, LoadError> {
+    fn load(&self) -> Result<PooledModel<M>, LoadError> {
         let checkpoint = &self.checkpoint;
         let weights = self.weights.get_or_load(|| checkpoint.load()).map_err(LoadError::new)?;
         let decoder = CachedDecoder::new(weights, checkpoint.shape().clone()).map_err(LoadError::new)?;
@@ -162,22 +208,23 @@ impl Loader for TextLoader {
         Ok(model)
     }
 
-    fn prepare(&self, request: &TextRequest) -> Result<Prepared<GenerationJob>, ModelError> {
+    fn prepare(&self, request: &Request<M>) -> Result<Prepared<GenerationJob>, ModelError> {
         let asked = &request.asked;
+        let (prompts, rows) = (self.prompts(), self.rows(&request.pictures)?);
         let Conversed { prompt, tools, grammar } = match &asked.input {
-            Input::Chat(chat) => self.converse(chat, asked)?,
+            Input::Chat(chat) => self.converse(chat, asked, &rows)?,
             Input::Completion { prompt, add_special } => Conversed {
                 prompt: match prompt {
-                    Prompt::Tokens(ids) => ids.to_vec(),
-                    Prompt::Text(text) if *add_special => self.encode(text, Special::Add)?,
-                    Prompt::Text(text) => self.encode(text, Special::Parse)?,
+                    Prompt::Tokens(ids) => prompts.tokens(ids, &rows)?,
+                    Prompt::Text(text) if *add_special => prompts.text(text, Special::Add, &rows)?,
+                    Prompt::Text(text) => prompts.text(text, Special::Parse, &rows)?,
                 },
                 tools: None,
                 grammar: self.format_grammar(&asked.format)?,
             },
         };
         let value = GenerationJob {
-            prompt: prompt.into_iter().map(Item::Token).collect(),
+            prompt,
             sampling: asked.sampling.clone(),
             choices: asked.choices,
             max_tokens: asked.max_tokens,

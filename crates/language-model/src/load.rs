@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::IntoFuture;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,9 @@ use pool_core::{Bytes, Engine, GroupConfig, ModelId, QueueLimits, Workers};
 
 use crate::checkpoint::{Checkpoint, Settings};
 use crate::error::Error;
-use crate::model::TextLoader;
-use crate::text_to_text::TextToText;
-
-/// The modality as configuration spells it.
-const MODALITY: &str = "text-to-text";
+use crate::language_model::LanguageModel;
+use crate::modality::{Modality, ReadsPictures};
+use crate::model::LanguageLoader;
 
 /// The loading of a model, to be awaited.
 ///
@@ -32,28 +31,32 @@ const MODALITY: &str = "text-to-text";
 ///
 /// Dropping it keeps what was downloaded. A model added to a given engine stays there.
 #[must_use = "nothing is loaded unless it is awaited"]
-pub struct Load {
+pub struct Load<M: Modality> {
     engine: Option<Engine>,
     source: Result<Source, SourceError>,
+    vision: Option<Result<Source, SourceError>>,
     name: Option<ModelId>,
     config: Option<GroupConfig>,
     settings: Settings,
     hub: Option<HubOptions>,
     progress: Arc<dyn Progress>,
     lazy: bool,
+    modality: PhantomData<fn() -> M>,
 }
 
-impl Load {
+impl<M: Modality> Load<M> {
     pub(crate) fn new(engine: Option<Engine>, source: impl IntoSource) -> Self {
         Self {
             engine,
             source: source.into_source(),
+            vision: None,
             name: None,
             config: None,
             settings: Settings::default(),
             hub: None,
             progress: Arc::new(()),
             lazy: false,
+            modality: PhantomData,
         }
     }
 
@@ -154,8 +157,17 @@ impl Load {
     }
 }
 
-impl IntoFuture for Load {
-    type Output = Result<TextToText, Error>;
+impl<M: ReadsPictures> Load<M> {
+    /// Sets where that comes from which reads pictures: a folder or repository with its weights, a GGUF file of a
+    /// projector. Default: where the language model comes from.
+    pub fn vision(mut self, source: impl IntoSource) -> Self {
+        self.vision = Some(source.into_source());
+        self
+    }
+}
+
+impl<M: Modality> IntoFuture for Load<M> {
+    type Output = Result<LanguageModel<M>, Error>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(mut self) -> Self::IntoFuture {
@@ -163,6 +175,7 @@ impl IntoFuture for Load {
             let mut config = self.config_mut().clone();
             config.model = self.name.unwrap_or(config.model);
             let source = self.source?;
+            let vision = self.vision.transpose()?;
             let engine = match self.engine {
                 Some(engine) => engine,
                 None => Engine::builder().build()?,
@@ -170,24 +183,34 @@ impl IntoFuture for Load {
             let hub = match self.hub {
                 Some(hub) => hub,
                 // Only the hub's sources need an environment that makes sense.
-                None if matches!(source, Source::Hub(_)) => HubOptions::from_env()?,
+                None if is_hub(&source) || vision.as_ref().is_some_and(is_hub) => HubOptions::from_env()?,
                 None => HubOptions::new(""),
             };
-            let files = source.resolve(&Wanted::model(MODALITY), &hub, &*self.progress).await?;
+            let wanted = Wanted::model(M::NAME);
+            let files = source.resolve(&wanted, &hub, &*self.progress).await?;
+            let vision = match vision {
+                Some(source) => Some(source.resolve(&wanted, &hub, &*self.progress).await?),
+                None => None,
+            };
             let settings = self.settings;
-            let read = engine.lanes().io(move || Checkpoint::read(files, settings)).await;
+            let read = engine.lanes().io(move || Checkpoint::read(files, vision.as_ref(), settings)).await;
             let checkpoint = read.map_err(|error| lane_error(config.model.clone(), error))??;
             let info = checkpoint.info(&config.model);
             let tokenizer = Arc::clone(checkpoint.tokenizer());
-            let loader = TextLoader::new(config.model.clone(), checkpoint);
+            let vision = checkpoint.vision().cloned();
+            let loader = LanguageLoader::<M>::new(config.model.clone(), checkpoint);
             let occupancies = loader.occupancies().clone();
             let group = engine.add(config, loader).await?;
             if !self.lazy {
                 group.warm().await?;
             }
-            Ok(TextToText::new(group, info, tokenizer, occupancies))
+            Ok(LanguageModel::new(group, info, tokenizer, vision, occupancies))
         })
     }
+}
+
+fn is_hub(source: &Source) -> bool {
+    matches!(source, Source::Hub(_))
 }
 
 /// The reading of a checkpoint panicked, or the runtime is going down.
@@ -198,10 +221,11 @@ fn lane_error(model: ModelId, error: ComputeError) -> Error {
     })
 }
 
-impl fmt::Debug for Load {
+impl<M: Modality> fmt::Debug for Load<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Load")
             .field("source", &self.source)
+            .field("vision", &self.vision)
             .field("name", &self.name)
             .field("config", &self.config)
             .field("settings", &self.settings)

@@ -11,6 +11,7 @@ use super::generation_config;
 use super::stored::Stored;
 use crate::error::Error;
 use crate::info::{Defaults, ModelInfo};
+use crate::vision::{Vision, VisionFiles};
 
 /// How a model is to be loaded.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl Default for Settings {
 
 /// A language model's files, read and checked; its weights can be loaded any number of times.
 #[derive(Debug)]
-pub(crate) struct Checkpoint {
+pub(crate) struct Checkpoint<V> {
     files: ModelFiles,
     stored: Stored,
     config: DecoderConfig,
@@ -52,13 +53,18 @@ pub(crate) struct Checkpoint {
     /// Tokens that end an answer.
     ends: Vec<u32>,
     conversation: Conversation,
+    vision: Option<Arc<V>>,
     defaults: Defaults,
     footprint: Footprint,
 }
 
-impl Checkpoint {
-    /// Reads everything but the weights' data.
-    pub(crate) fn read(files: ModelFiles, settings: Settings) -> Result<Self, Error> {
+impl<V: Vision> Checkpoint<V> {
+    /// Reads everything but the weights' data. `vision`: where that comes from which reads pictures, if elsewhere.
+    pub(crate) fn read(
+        files: ModelFiles,
+        vision: Option<&ModelFiles>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let precision = precision(&files, &settings)?;
         let stored = Stored::open(&files)?;
         let mut config = stored.config()?;
@@ -81,15 +87,25 @@ impl Checkpoint {
         let limits = Limits::new(config.vocab_size, config.context, &shape, &generation)
             .map_err(|error| Error::checkpoint(files.place(), format!("kv_cache is {size}: {error}")))?;
         let tokenizer = stored.tokenizer()?;
+        let vision = V::read(&VisionFiles {
+            language: &files,
+            vision,
+            tokenizer: &tokenizer,
+            hidden_size: config.hidden_size,
+            deterministic: settings.deterministic,
+        })?;
         let conversation = chat_template::read(&files, &stored, &tokenizer, settings.chat_template)?;
         let drawing = generation_config::read(&files)?;
         let mut ends = tokenizer.special_tokens().ends.clone();
         ends.extend(drawing.ends);
         ends.sort_unstable();
         ends.dedup();
+        let seeing = vision.as_ref().map(V::footprint).unwrap_or_default();
         let footprint = Footprint {
-            weights: Bytes(stored.bytes(&config, precision)?),
-            working_set: cache::bytes(&config, &shape) + activation_bytes(&config, &generation),
+            weights: Bytes(stored.bytes(&config, precision)?) + seeing.weights,
+            working_set: cache::bytes(&config, &shape)
+                + activation_bytes(&config, &generation)
+                + seeing.working_set,
         };
         Ok(Self {
             stored,
@@ -101,6 +117,7 @@ impl Checkpoint {
             tokenizer: Arc::new(tokenizer),
             ends,
             conversation,
+            vision: vision.map(Arc::new),
             defaults: drawing.defaults,
             footprint,
             files,
@@ -158,6 +175,11 @@ impl Checkpoint {
 
     pub(crate) fn conversation(&self) -> &Conversation {
         &self.conversation
+    }
+
+    /// How it reads pictures, if it does.
+    pub(crate) fn vision(&self) -> Option<&Arc<V>> {
+        self.vision.as_ref()
     }
 
     pub(crate) fn footprint(&self) -> Footprint {
