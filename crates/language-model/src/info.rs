@@ -26,6 +26,8 @@ pub struct ModelInfo {
     pub sequences: usize,
     /// Whether it has a chat template, without which only [`complete`](crate::LanguageModel::complete) works.
     pub chats: bool,
+    /// The most tokens that a picture takes. `None`: it reads no pictures.
+    pub picture_tokens: Option<usize>,
     /// How it writes calls of tools. `None`: it cannot be given tools.
     pub tool_format: Option<ToolFormat>,
     /// What holds where a call does not say otherwise.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use generation::{Generation, Occupancy};
 use model_source::{IntoSource, LanguageTokenizer};
 use pool_core::{DrainReport, Engine, Group, Streaming, Ticket};
+use serde_json::json;
 
 use crate::call::{CallOptions, Chat, Complete, CompleteAll, GenerationStream, Prompt};
 use crate::error::Error;
 use crate::info::ModelInfo;
 use crate::load::Load;
 use crate::message::Message;
-use crate::modality::{Modality, PictureOf};
+use crate::modality::{Modality, PictureOf, ReadsPictures};
 use crate::model::{Input, Occupancies, PooledModel, Request};
 
 /// Deltas that wait for the reader of a stream: some seconds of writing, so that a reader that is busy for a moment does
@@ -199,6 +200,15 @@ impl<M: Modality> LanguageModel<M> {
             false => group.try_submit_streaming(request, job, DELTAS_AHEAD)?,
         };
         Ok(GenerationStream::new(ticket, deltas, echo))
+    }
+}
+
+impl<M: ReadsPictures> LanguageModel<M> {
+    /// Answers a question about a picture, through the model's chat template. Await it, or stream it.
+    pub fn describe(&self, picture: impl Into<PictureOf<M>>, question: impl Into<String>) -> Chat<M> {
+        let question: String = question.into();
+        let parts = json!([{"type": "image"}, {"type": "text", "text": question}]);
+        self.chat([Message::user(parts)]).pictures([picture])
     }
 }
 

@@ -41,6 +41,10 @@ impl Vision for NoVision {
         Ok(None)
     }
 
+    fn architecture(&self) -> &str {
+        match *self {}
+    }
+
     fn image_token(&self) -> &str {
         match *self {}
     }

@@ -3,6 +3,7 @@ use std::fmt;
 use candle_core::Tensor;
 use model_source::{LanguageTokenizer, ModelFiles};
 use pool_core::{Footprint, ModelError};
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -25,6 +26,15 @@ pub trait Vision: fmt::Debug + Send + Sync + Sized + 'static {
     /// The weights that turn pixels into rows.
     type Tower: VisionTower<Pixels = Self::Pixels>;
 
+    /// The language model's part of `config.json`, as a configuration of its own. Default: the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] and [`Error::Checkpoint`] for what cannot be computed.
+    fn language_config(config: Value) -> Result<Value, Error> {
+        Ok(config)
+    }
+
     /// Reads what a model's files say. `None`: they have nothing for pictures. Blocks; runs in the io lane.
     ///
     /// # Errors
@@ -32,6 +42,9 @@ pub trait Vision: fmt::Debug + Send + Sync + Sized + 'static {
     /// [`Error::Unsupported`] and [`Error::Checkpoint`] for what cannot be computed, [`Error::Source`] for files that
     /// cannot be had.
     fn read(files: &VisionFiles<'_>) -> Result<Option<Self>, Error>;
+
+    /// What the whole model is called: `llava`, `llava_next`.
+    fn architecture(&self) -> &str;
 
     /// How the prompt spells a picture's place: `<image>`.
     fn image_token(&self) -> &str;

@@ -67,7 +67,7 @@ impl<V: Vision> Checkpoint<V> {
     ) -> Result<Self, Error> {
         let precision = precision(&files, &settings)?;
         let stored = Stored::open(&files)?;
-        let mut config = stored.config()?;
+        let mut config = stored.config(V::language_config)?;
         config.context = context(&files, &config, settings.context)?;
         let generation = GenerationConfig {
             max_sequences: sequences(&files, settings.sequences)?,
@@ -131,13 +131,17 @@ impl<V: Vision> Checkpoint<V> {
             model: model.clone(),
             source: self.files.source().clone(),
             revision: self.files.revision().to_owned(),
-            architecture: self.config.architecture.to_string(),
+            architecture: match &self.vision {
+                Some(vision) => vision.architecture().to_owned(),
+                None => self.config.architecture.to_string(),
+            },
             vocabulary: self.limits.vocab_size,
             context: self.limits.context,
             cache_tokens: self.limits.cache.min(self.limits.context),
             cache: cache::bytes(&self.config, &self.shape),
             sequences: self.limits.sequences,
             chats: template.is_some(),
+            picture_tokens: self.vision.as_ref().map(|vision| vision.most_tokens()),
             tool_format: template.and_then(generation::ChatTemplate::tool_format),
             defaults: self.defaults.clone(),
         }

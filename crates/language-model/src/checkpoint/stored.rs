@@ -2,6 +2,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, SourceError, Weights};
 use nn::{Activations, Decoder, DecoderConfig, GgufStore, NnError, Precision, SafetensorsStore};
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -36,10 +37,14 @@ impl Stored {
         }
     }
 
-    pub(super) fn config(&self) -> Result<DecoderConfig, Error> {
+    /// `language`: takes the language model's part out of `config.json`.
+    pub(super) fn config(
+        &self,
+        language: impl FnOnce(Value) -> Result<Value, Error>,
+    ) -> Result<DecoderConfig, Error> {
         let config = match self {
             Self::Gguf(file) => DecoderConfig::from_gguf(file.metadata()),
-            Self::Folder(files) => DecoderConfig::from_huggingface(&files.config()?),
+            Self::Folder(files) => DecoderConfig::from_huggingface(&language(files.config()?)?),
         };
         config.map_err(|error| match error {
             NnError::Unsupported { what, supported } => {
