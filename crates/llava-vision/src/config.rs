@@ -142,11 +142,7 @@ impl<'a> Reader<'a> {
         let vision = self.part("vision_config", "clip_vision_model")?.unwrap_or_else(default_tower);
         let read = VisionConfig::from_huggingface(&vision)?;
         match read.architecture {
-            VisionArchitecture::Clip | VisionArchitecture::Siglip if read.patch_size <= read.image_size => Ok(read),
-            VisionArchitecture::Clip | VisionArchitecture::Siglip => Err(invalid(format!(
-                "vision_config.patch_size {} is larger than image_size {}",
-                read.patch_size, read.image_size
-            ))),
+            VisionArchitecture::Clip | VisionArchitecture::Siglip => Ok(read),
             _ => {
                 let what = format!("vision_config.model_type {}", vision["model_type"]);
                 Err(unsupported(what, "clip_vision_model and siglip_vision_model are"))
@@ -317,14 +313,20 @@ mod tests {
             let parts = |config: &LlavaConfig| nn::DecoderConfig::from_huggingface(&config.text).unwrap();
             assert_eq!(parts(&newer), parts(&older), "{name}");
             assert_eq!(newer.image_token, Some(3));
-            assert_eq!(LlavaConfig { text: Value::Null, ..newer }, LlavaConfig { text: Value::Null, ..older });
+            assert_eq!(
+                LlavaConfig { text: Value::Null, ..newer },
+                LlavaConfig { text: Value::Null, ..older }
+            );
         }
     }
 
     #[test]
     fn what_is_absent_has_the_classes_defaults() {
         let llava = read(json!({"model_type": "llava"})).unwrap();
-        assert_eq!((llava.side, llava.vision.image_size, llava.layers.as_slice()), (24, 336, [23].as_slice()));
+        assert_eq!(
+            (llava.side, llava.vision.image_size, llava.layers.as_slice()),
+            (24, 336, [23].as_slice())
+        );
         assert_eq!((llava.tile_rows(), llava.image_token, llava.drop_first), (576, Some(32_000), true));
         assert_eq!((llava.projector_activation, llava.projector_bias), (TowerActivation::Gelu, true));
         assert_eq!(llava.text, json!({"model_type": "llama"}));
@@ -365,7 +367,7 @@ mod tests {
             ("vision_config", json!({"model_type": "pixtral"}), "model_type \"pixtral\""),
             ("vision_config", json!({"model_type": "dinov2"}), "vision_config.model_type \"dinov2\""),
             ("projector_hidden_act", json!("relu"), "projector_hidden_act \"relu\""),
-            ("vision_config", json!({"patch_size": 999}), "patch_size 999 is larger than image_size"),
+            ("vision_config", json!({"patch_size": 999}), "image_size 224 is smaller than patch_size 999"),
             ("vision_config", json!({"patch_size": 0}), "patch_size"),
             ("vision_config", json!(7), "vision_config is 7"),
             ("quantization_config", json!({"bits": 4}), "quantization_config {\"bits\":4}"),

@@ -135,7 +135,9 @@ impl<'a> Mmproj<'a> {
             }
         }
         let is_known = |name: &&&str| {
-            let place = name.strip_prefix("mm.").map(|rest| ["0.weight", "0.bias", "2.weight", "2.bias"].contains(&rest));
+            let place = name
+                .strip_prefix("mm.")
+                .map(|rest| ["0.weight", "0.bias", "2.weight", "2.bias"].contains(&rest));
             place.unwrap_or(!name.starts_with("v.post_ln."))
         };
         if let Some(name) = self.names.iter().find(|name| !is_known(name)) {

@@ -6,15 +6,15 @@ use imaging::{Layout, PixelValues, Processor};
 use language_model::{Error, RenderedSpecial, Vision, VisionFiles};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, Weights};
 use nn::{MlpConfig, NnError};
-use pool_core::{Bytes, Footprint, ModelError};
+use pool_core::{Footprint, ModelError};
 use serde_json::{Map, Value};
 
+use crate::Picture;
 use crate::config::{Family, LlavaConfig};
 use crate::grid::{Grid, Size};
 use crate::mmproj::Mmproj;
 use crate::tower::{self, Arrangement, PictureTower};
 use crate::weights::StoredVision;
-use crate::Picture;
 
 /// How a vocabulary without the configuration's token spells a picture's place.
 const IMAGE_TOKEN: &str = "<image>";
@@ -39,7 +39,8 @@ impl PictureReader {
         let label = files.require("config.json")?.label().to_owned();
         let config = LlavaConfig::from_huggingface(&files.config()?).map_err(refused(&label))?;
         let Some(processor) = processor_config(files)? else {
-            let reason = "there is no preprocessor_config.json, which says how pictures are resized; add the model's";
+            let reason =
+                "there is no preprocessor_config.json, which says how pictures are resized; add the model's";
             return Err(Error::checkpoint(files.place(), reason));
         };
         // Looks at the headers of the weights.
@@ -76,8 +77,8 @@ impl PictureReader {
     ) -> Result<Self, Error> {
         check_pinpoints(&config.family, &processor).map_err(|reason| Error::checkpoint(&place, reason))?;
         let model_type = config.family.name();
-        let processor = Processor::for_model(model_type, &processor)
-            .map_err(|error| Error::checkpoint(&place, error))?;
+        let processor =
+            Processor::for_model(model_type, &processor).map_err(|error| Error::checkpoint(&place, error))?;
         let hidden_size = context.hidden_size;
         let projector = MlpConfig {
             inputs: config.vision.hidden_size.saturating_mul(config.layers.len()),
@@ -97,7 +98,8 @@ impl PictureReader {
 
     /// What becomes of a picture of this size.
     fn arrange(&self, width: u32, height: u32) -> Result<Arrangement, ModelError> {
-        let layout = self.processor.layout(width, height).map_err(|error| ModelError::invalid(error.to_string()))?;
+        let layout =
+            self.processor.layout(width, height).map_err(|error| ModelError::invalid(error.to_string()))?;
         self.config.arrange(&layout).map_err(ModelError::invalid)
     }
 }
@@ -129,7 +131,9 @@ impl LlavaConfig {
                 let tiles = Size { height: height as usize / side, width: width as usize / side };
                 if layout.tiles != 1 + tiles.height * tiles.width {
                     let found = layout.tiles;
-                    return Err(format!("the image processor makes {found} tiles of {width}x{height} pixels"));
+                    return Err(format!(
+                        "the image processor makes {found} tiles of {width}x{height} pixels"
+                    ));
                 }
                 let (width, height) = layout.picture;
                 let picture = Size { height: height as usize, width: width as usize };
@@ -237,11 +241,14 @@ fn processor_config(files: &ModelFiles) -> Result<Option<Value>, Error> {
 
 /// Refuses a processor that chooses among other resolutions than the model expects.
 fn check_pinpoints(family: &Family, processor: &Value) -> Result<(), String> {
-    let (Family::LlavaNext { pinpoints }, Some(given)) = (family, processor.get("image_grid_pinpoints")) else {
+    let (Family::LlavaNext { pinpoints }, Some(given)) = (family, processor.get("image_grid_pinpoints"))
+    else {
         return Ok(());
     };
     let expected: Vec<[usize; 2]> = pinpoints.iter().map(|size| [size.height, size.width]).collect();
-    match given.is_null() || *given == Value::from(expected.clone().iter().map(|pair| pair.to_vec()).collect::<Vec<_>>()) {
+    match given.is_null()
+        || *given == Value::from(expected.clone().iter().map(|pair| pair.to_vec()).collect::<Vec<_>>())
+    {
         true => Ok(()),
         false => Err(format!(
             "the image processor's image_grid_pinpoints are {given}, and the model's are {expected:?}; they must be equal"
@@ -258,7 +265,9 @@ fn image_token(files: &VisionFiles<'_>, config: &LlavaConfig) -> Result<String, 
     let id = match config.image_token {
         Some(id) => Some(id),
         // An mmproj file knows no tokens; the language model's own configuration may.
-        None => LlavaConfig::from_huggingface(&files.language.config()?).ok().and_then(|config| config.image_token),
+        None => LlavaConfig::from_huggingface(&files.language.config()?)
+            .ok()
+            .and_then(|config| config.image_token),
     };
     let Some(id) = id else {
         return Ok(IMAGE_TOKEN.to_owned());

@@ -66,7 +66,9 @@ impl FolderStore {
     /// A projector that has more than two maps is another one than is computed.
     fn refuse_surplus(&self) -> Result<(), NnError> {
         let known = ["linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias"];
-        let part = |name: &str| name.strip_prefix("model.").unwrap_or(name).strip_prefix(PROJECTOR).map(str::to_owned);
+        let part = |name: &str| {
+            name.strip_prefix("model.").unwrap_or(name).strip_prefix(PROJECTOR).map(str::to_owned)
+        };
         let surplus = self.names.iter().find(|name| part(name).is_some_and(|part| !known.contains(&&*part)));
         match surplus {
             Some(name) => Err(NnError::Unsupported {
@@ -124,7 +126,8 @@ impl MmprojStore {
         }
         let tensor = self.file.load(&stored, &Device::Cpu).map_err(to_weights)?;
         let found = tensor.shape().dims();
-        let agrees = found.first() == wanted.first() && found.iter().product::<usize>() == wanted.iter().product();
+        let agrees = found.first() == wanted.first()
+            && found.iter().product::<usize>() == wanted.iter().product::<usize>();
         match agrees {
             true => Ok(tensor),
             false => Err(NnError::Weights(format!(

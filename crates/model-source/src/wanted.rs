@@ -133,10 +133,8 @@ pub(crate) fn weights<'a>(
             });
         }
         let found = names.iter().find(|name| *name == file);
-        return found.map(|name| with_projector(names, name, modality)).ok_or_else(|| SourceError::MissingFile {
-            place: place.to_owned(),
-            file: file.to_owned(),
-            hint: offer(names),
+        return found.map(|name| with_projector(names, name, modality)).ok_or_else(|| {
+            SourceError::MissingFile { place: place.to_owned(), file: file.to_owned(), hint: offer(names) }
         });
     }
     let pipeline = names.iter().any(|name| name == "model_index.json");
