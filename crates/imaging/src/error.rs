@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use crate::Format;
 
 /// Why there is no picture, or no processor. Variants differ by what the caller can do.
@@ -38,6 +40,14 @@ pub enum ImagingError {
         /// The format that the file has.
         format: Format,
         /// What is not supported.
+        reason: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read the picture {}: {reason}; check the path", .path.display())]
+    File {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
         reason: String,
     },
     /// A `data:` URL that cannot be taken apart.

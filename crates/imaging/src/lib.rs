@@ -9,8 +9,10 @@
 //!   [`Processor::layout`] says how many tiles of which size a picture becomes, before there are pixels;
 //!   [`Processor::process`] makes them.
 //!
-//! Nothing here opens files, reaches a network or starts a task. [`header()`] is cheap; all else is arithmetic that
-//! belongs on a compute lane.
+//! [`EncodedImage`] is a picture on its way there, as callers hand it in: bytes, a file or a `data:` URL.
+//!
+//! Nothing here reaches a network or starts a task. [`header()`] is cheap; all else is arithmetic that belongs on a compute
+//! lane.
 //!
 //! ```
 //! use imaging::{Filter, Image, Processor};
@@ -29,6 +31,7 @@
 
 mod data_url;
 mod decode;
+mod encoded;
 mod error;
 mod header;
 mod limits;
@@ -38,6 +41,7 @@ mod resize;
 
 pub use data_url::data_url;
 pub use decode::decode;
+pub use encoded::EncodedImage;
 pub use error::ImagingError;
 pub use header::{Format, Header, header};
 pub use limits::Limits;

@@ -61,6 +61,10 @@ impl Image {
         &mut self.pixels[row as usize * stride..][..stride]
     }
 
+    pub(crate) fn samples_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// A copy of a part, which must lie inside.
     pub(crate) fn part(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
         let (start, length) = (left as usize * 3, width as usize * 3);

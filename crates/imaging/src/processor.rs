@@ -24,7 +24,7 @@ use crate::{Image, ImagingError};
 ///
 /// Of transformers' classes these are known, also with the endings `Fast` and `Pil` and under the name of
 /// `...FeatureExtractor`: `CLIPImageProcessor`, `SiglipImageProcessor`, `BitImageProcessor` (which DINOv2 uses),
-/// `LlavaImageProcessor` and `LlavaNextImageProcessor`. A field that is absent or null has its class's default; one that
+/// `LlavaImageProcessor` and `LlavaNextImageProcessor`. A field that is absent has its class's default; one that
 /// would change what is computed and is not honoured is refused by name.
 ///
 /// `do_convert_rgb` makes no difference: a picture is RGB before it gets here.

@@ -1,8 +1,9 @@
 //! Resizing, bit for bit as Pillow resizes 8-bit pictures: that is what the reference processors do.
 //!
-//! Pillow convolves with a filter that is as wide as the reduction asks for, rows first, then columns. Weights are
-//! integers of 22 bits, sums are integers, and between the passes samples are rounded to 8 bits. So the result does not
-//! depend on the order of additions, and vectors give the same numbers as one sample after the other.
+//! Pillow convolves with a filter that is as wide as the reduction asks for, along rows, then along columns; since version
+//! 13 columns come first where the height shrinks much more. Weights are integers of 22 bits, sums are integers, and
+//! between the passes samples are rounded to 8 bits. So the result does not depend on the order of additions, and vectors
+//! give the same numbers as one sample after the other.
 //! <https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c>
 //!
 //! Only what is asked for is computed: a window of the result costs what the window costs, and rows are held only as

@@ -55,7 +55,7 @@ mod reader;
 mod tower;
 mod weights;
 
-pub use imaging::Limits as PictureLimits;
+pub use imaging::{EncodedImage, Limits as PictureLimits};
 pub use language_model::{
     Bytes, Choice, Deadline, Defaults, Delta, DeviceChoice, Dtype, Engine, Error, FinishReason, Generation,
     GenerationStream, GroupConfig, GroupStats, HubOptions, IntoSource, Logprobs, Message, ModelId, ModelInfo,

@@ -201,7 +201,7 @@ impl Vision for PictureReader {
     }
 
     fn tokens(&self, picture: &Picture) -> Result<usize, ModelError> {
-        let (width, height) = picture.checked_size()?;
+        let (width, height) = picture.size()?;
         Ok(self.arrange(width, height)?.rows())
     }
 

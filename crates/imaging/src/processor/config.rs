@@ -92,41 +92,44 @@ impl<'v> Config<'v> {
     pub(super) fn build(self) -> Result<Processor, ImagingError> {
         let fields = self.fields;
         self.refuse_what_is_not_done()?;
-        let filter = fields.filter(Filter::Bicubic)?;
         let (default_size, default_crop) = match self.class {
             Class::Siglip => (Size::Exact { height: 224, width: 224 }, None),
             _ => (Size::ShortestEdge { edge: 224, longest: None }, Some((224, 224))),
         };
-        let size = fields.size(default_size)?;
+        // What is not used may be null, and is not read.
+        let resizing = || Ok((fields.size(default_size)?, fields.filter(Filter::Bicubic)?));
         let crop = fields.crop(default_crop)?;
+        let crops = fields.flag("do_center_crop", self.class != Class::Siglip)?;
+        if crops && crop.is_none() {
+            return Err(fields.refuse("crop_size", "with do_center_crop a size is needed"));
+        }
         let frame = Frame {
-            resize: fields.flag("do_resize", true)?.then_some((size, filter)),
-            crop: match fields.flag("do_center_crop", self.class != Class::Siglip)? {
-                true if crop.is_none() => {
-                    return Err(fields.refuse("crop_size", "with do_center_crop a size is needed"));
-                }
-                true => crop,
-                false => None,
-            },
+            resize: if fields.flag("do_resize", true)? { Some(resizing()?) } else { None },
+            crop: crop.filter(|_| crops),
         };
         let (mean, deviation) = match self.class {
             Class::Siglip => ([0.5; 3], [0.5; 3]),
             _ => (CLIP_MEAN, CLIP_DEVIATION),
         };
-        let mean = fields.channels("image_mean", mean)?;
-        let deviation = fields.channels("image_std", deviation)?;
-        let normalise = fields.flag("do_normalize", true)?;
-        if normalise && deviation.iter().any(|deviation| *deviation as f32 == 0.0) {
-            return Err(fields.refuse("image_std", "numbers other than 0 are"));
-        }
-        let factor = fields.number("rescale_factor", 1.0 / 255.0)?;
-        let factor = fields.flag("do_rescale", true)?.then_some(factor);
+        let mean = || fields.channels("image_mean", mean);
         let shape = match self.class {
-            Class::Llava if fields.flag("do_pad", false)? => Shape::Square(self.background(mean)?),
-            Class::LlavaNext => Shape::Tiles(self.tiles(size, crop, filter, &frame)?),
+            Class::Llava if fields.flag("do_pad", false)? => Shape::Square(self.background(mean()?)?),
+            Class::LlavaNext => Shape::Tiles(self.tiles(resizing()?, crop, &frame)?),
             _ => Shape::Whole,
         };
-        let table = Arc::new(pixels::table(factor, normalise.then_some((mean, deviation))));
+        let factor = match fields.flag("do_rescale", true)? {
+            true => Some(fields.number("rescale_factor", 1.0 / 255.0)?),
+            false => None,
+        };
+        let normalise = match fields.flag("do_normalize", true)? {
+            true => Some((mean()?, fields.channels("image_std", deviation)?)),
+            false => None,
+        };
+        if normalise.is_some_and(|(_, deviation)| deviation.iter().any(|deviation| *deviation as f32 == 0.0))
+        {
+            return Err(fields.refuse("image_std", "numbers other than 0 are"));
+        }
+        let table = Arc::new(pixels::table(factor, normalise));
         Ok(Processor { frame, shape, table })
     }
 
@@ -163,9 +166,8 @@ impl<'v> Config<'v> {
 
     fn tiles(
         &self,
-        size: Size,
+        (size, filter): (Size, Filter),
         crop: Option<(u32, u32)>,
-        filter: Filter,
         frame: &Frame,
     ) -> Result<Tiles, ImagingError> {
         let (base, side) = match size {

@@ -8,13 +8,14 @@ use crate::{Filter, ImagingError};
 /// The longest side that a configuration may ask for.
 const LONGEST: u64 = 16_384;
 
-/// The fields of one processor. Null means absent, as for the reference.
+/// The fields of one processor. An absent one has its class's default. To the reference null is no default but nothing: a
+/// flag that is not set, a value that must not be needed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'v>(pub(super) &'v serde_json::Map<String, Value>);
 
 impl<'v> Fields<'v> {
     pub(super) fn get(self, name: &str) -> Option<&'v Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+        self.0.get(name)
     }
 
     pub(super) fn refuse(self, name: &str, supported: impl Into<String>) -> ImagingError {
@@ -25,6 +26,7 @@ impl<'v> Fields<'v> {
     pub(super) fn flag(self, name: &str, default: bool) -> Result<bool, ImagingError> {
         match self.get(name) {
             None => Ok(default),
+            Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(self.refuse(name, "true or false is")),
         }
@@ -108,12 +110,13 @@ impl<'v> Fields<'v> {
         }
     }
 
-    /// `crop_size` as width and height: a number means a square.
+    /// `crop_size` as width and height: a number means a square. `None` where there is none.
     pub(super) fn crop(self, default: Option<(u32, u32)>) -> Result<Option<(u32, u32)>, ImagingError> {
         let Some(value) = self.get("crop_size") else {
             return Ok(default);
         };
         let crop = match value {
+            Value::Null => return Ok(None),
             Value::Number(_) => side(value).map(|side| (side, side)),
             Value::Array(_) => pair(value).map(|(height, width)| (width, height)),
             Value::Object(object) => {

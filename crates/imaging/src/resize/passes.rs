@@ -1,4 +1,4 @@
-//! The two passes: rows, then columns, with 8 bits between them.
+//! The two passes, over rows and over columns, with 8 bits between them.
 
 use std::ops::Range;
 
@@ -18,35 +18,92 @@ pub(super) fn resized(canvas: &Canvas<'_>, size: (u32, u32), window: Window, fil
     let columns = window.left..window.left + window.width;
     let rows = window.top..window.top + window.height;
     // A pass that would change nothing is left out.
-    let across = (size.0 != width).then(|| Weights::new(filter, width, size.0, columns.clone()));
+    let across = (size.0 != width).then(|| Across::new(Weights::new(filter, width, size.0, columns.clone())));
     let down = (size.1 != height).then(|| Weights::new(filter, height, size.1, rows.clone()));
-    let mut strip = Strip::new(canvas, across, columns);
     let mut result = Image::filled(window.width, window.height, [0; 3]);
-    match down {
-        None => {
-            for (y, row) in rows.enumerate() {
-                strip.hold(row..row + 1);
-                result.row_mut(y as u32).copy_from_slice(strip.row(row));
+    match (across, down) {
+        (Some(mut across), Some(down)) if goes_down_first((width, height), size) => {
+            let mut strip = Strip::new(canvas, None, across.reach());
+            let stride = window.width as usize * 3;
+            let mut row = vec![0; across.reach().len() * 3];
+            for (group, made) in result.samples_mut().chunks_mut(ROWS * stride).enumerate() {
+                let count = made.len() / stride;
+                for lane in 0..count {
+                    strip.sum(&down, group * ROWS + lane, &mut row);
+                    across.lane(lane, &row);
+                }
+                across.sum(made, stride);
             }
         }
-        Some(down) => {
-            for y in 0..down.len() {
-                let (span, weights) = down.span(y);
-                strip.hold(span.clone());
-                let held = strip.rows(span);
-                let row = result.row_mut(y as u32);
-                let stride = strip.stride;
-                pulp::Arch::new().dispatch(|| sum_rows(held, stride, weights, row));
+        (across, Some(down)) => {
+            let mut strip = Strip::new(canvas, across, columns);
+            for y in 0..window.height {
+                strip.sum(&down, y as usize, result.row_mut(y));
+            }
+        }
+        (across, None) => {
+            let mut strip = Strip::new(canvas, across, columns);
+            for (y, row) in (0..).zip(rows) {
+                strip.hold(row..row + 1);
+                result.row_mut(y).copy_from_slice(strip.row(row));
             }
         }
     }
     result
 }
 
-/// What the first pass has made of some rows that follow each other.
+/// Whether columns are resized before rows: since version 13 Pillow does so where the height shrinks, by more than twice
+/// as many pixels as the width does. The order matters to a level or two, and to many where there is overshoot.
+fn goes_down_first(from: (u32, u32), to: (u32, u32)) -> bool {
+    let less = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    to.1 < from.1 && less(from.1, to.1) > 2 * less(from.0, to.0)
+}
+
+/// The pass over rows: eight of them at once.
+struct Across {
+    weights: Weights,
+    /// Pixels of the rows beside each other, so that one weight meets them all.
+    turned: Vec<[u8; ROWS * 3]>,
+}
+
+impl Across {
+    fn new(weights: Weights) -> Self {
+        let turned = vec![[0; ROWS * 3]; weights.reach().len()];
+        Self { weights, turned }
+    }
+
+    /// The columns that are needed.
+    fn reach(&self) -> Range<u32> {
+        self.weights.reach()
+    }
+
+    /// Puts one row's needed columns in its place.
+    fn lane(&mut self, lane: usize, samples: &[u8]) {
+        for (turned, pixel) in self.turned.iter_mut().zip(samples.as_chunks::<3>().0) {
+            turned[lane * 3..lane * 3 + 3].copy_from_slice(pixel);
+        }
+    }
+
+    /// As many rows of the result as `made` has of `stride` samples.
+    fn sum(&self, made: &mut [u8], stride: usize) {
+        let start = self.reach().start;
+        pulp::Arch::new().dispatch(|| {
+            for column in 0..self.weights.len() {
+                let (span, weights) = self.weights.span(column);
+                let pixels = &self.turned[(span.start - start) as usize..][..weights.len()];
+                let sums = sum_pixels(pixels, weights);
+                for (made, sum) in made.chunks_exact_mut(stride).zip(sums.as_chunks::<3>().0) {
+                    made[column * 3..column * 3 + 3].copy_from_slice(sum);
+                }
+            }
+        });
+    }
+}
+
+/// Some rows that follow each other, after the pass over rows if that comes first.
 struct Strip<'c> {
     canvas: &'c Canvas<'c>,
-    across: Option<Weights>,
+    across: Option<Across>,
     columns: Range<u32>,
     /// Samples of a row, filled up to whole blocks.
     stride: usize,
@@ -55,11 +112,10 @@ struct Strip<'c> {
     /// What becomes of a row without anything of the picture.
     blank: Option<Vec<u8>>,
     scratch: Vec<u8>,
-    turned: Vec<[u8; ROWS * 3]>,
 }
 
 impl<'c> Strip<'c> {
-    fn new(canvas: &'c Canvas<'c>, across: Option<Weights>, columns: Range<u32>) -> Self {
+    fn new(canvas: &'c Canvas<'c>, across: Option<Across>, columns: Range<u32>) -> Self {
         let stride = (columns.len() * 3).next_multiple_of(COLUMNS);
         Self {
             canvas,
@@ -70,7 +126,6 @@ impl<'c> Strip<'c> {
             samples: Vec::new(),
             blank: None,
             scratch: Vec::new(),
-            turned: Vec::new(),
         }
     }
 
@@ -119,39 +174,35 @@ impl<'c> Strip<'c> {
         &self.samples[(rows.start - self.held.start) as usize * self.stride..][..rows.len() * self.stride]
     }
 
-    /// The first pass over at most [`ROWS`] rows, put behind what there is.
+    /// At most [`ROWS`] rows, put behind what there is.
     fn make(&mut self, rows: Range<u32>) {
         let start = self.samples.len();
         self.samples.resize(start + rows.len() * self.stride, 0);
-        let Some(weights) = &self.across else {
-            let wanted = self.columns.start as usize * 3..self.columns.end as usize * 3;
-            for (row, made) in rows.zip(self.samples[start..].chunks_exact_mut(self.stride)) {
-                let source = &self.canvas.row(row, &mut self.scratch)[wanted.clone()];
-                made[..source.len()].copy_from_slice(source);
-            }
-            return;
-        };
-        // Pixels of the rows beside each other, so that one weight meets them all at once.
-        let reach = weights.reach();
-        self.turned.resize(reach.len(), [0; ROWS * 3]);
-        for (lane, row) in rows.enumerate() {
-            let source = self.canvas.row(row, &mut self.scratch).as_chunks::<3>().0;
-            let source = &source[reach.start as usize..reach.end as usize];
-            for (turned, pixel) in self.turned.iter_mut().zip(source) {
-                turned[lane * 3..lane * 3 + 3].copy_from_slice(pixel);
-            }
-        }
-        let (turned, made, stride) = (&self.turned, &mut self.samples[start..], self.stride);
-        pulp::Arch::new().dispatch(|| {
-            for column in 0..weights.len() {
-                let (span, weights) = weights.span(column);
-                let pixels = &turned[(span.start - reach.start) as usize..][..weights.len()];
-                let sums = sum_pixels(pixels, weights);
-                for (made, sum) in made.chunks_exact_mut(stride).zip(sums.as_chunks::<3>().0) {
-                    made[column * 3..column * 3 + 3].copy_from_slice(sum);
+        let made = &mut self.samples[start..];
+        let samples = |columns: &Range<u32>| columns.start as usize * 3..columns.end as usize * 3;
+        match &mut self.across {
+            None => {
+                for (row, made) in rows.zip(made.chunks_exact_mut(self.stride)) {
+                    let source = &self.canvas.row(row, &mut self.scratch)[samples(&self.columns)];
+                    made[..source.len()].copy_from_slice(source);
                 }
             }
-        });
+            Some(across) => {
+                let reach = samples(&across.reach());
+                for (lane, row) in rows.enumerate() {
+                    across.lane(lane, &self.canvas.row(row, &mut self.scratch)[reach.clone()]);
+                }
+                across.sum(made, self.stride);
+            }
+        }
+    }
+
+    /// One row of the result of the pass over columns.
+    fn sum(&mut self, down: &Weights, index: usize, result: &mut [u8]) {
+        let (span, weights) = down.span(index);
+        self.hold(span.clone());
+        let rows = self.rows(span);
+        pulp::Arch::new().dispatch(|| sum_rows(rows, self.stride, weights, result));
     }
 }
 

@@ -24,44 +24,47 @@ fn picture(width: u32, height: u32, seed: u64) -> Image {
 
 /// One sample after the other, whole passes, as the definition reads.
 fn plain(image: &Image, width: u32, height: u32, filter: Filter) -> Image {
-    fn pass(
-        from: u32,
-        to: u32,
-        filter: Filter,
-        mut sample: impl FnMut(u32) -> u8,
-        mut put: impl FnMut(u32, u8),
-    ) {
-        if from == to {
-            return (0..to).for_each(|index| put(index, sample(index)));
-        }
-        let weights = Weights::new(filter, from, to, 0..to);
-        for index in 0..to {
-            let (span, weights) = weights.span(index as usize);
-            let sum: i64 =
-                span.zip(weights).map(|(place, weight)| i64::from(*weight) * i64::from(sample(place))).sum();
-            put(index, ((sum + (1 << (PRECISION_BITS - 1))) >> PRECISION_BITS).clamp(0, 255) as u8);
-        }
+    let shrinks = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let (less_high, less_wide) = (shrinks(image.height(), height), shrinks(image.width(), width));
+    if less_high > 0 && less_high > 2 * less_wide {
+        plain_rows(&plain_columns(image, height, filter), width, filter)
+    } else {
+        plain_columns(&plain_rows(image, width, filter), height, filter)
     }
-    let mut between = Image::filled(width, image.height(), [0; 3]);
-    for row in 0..image.height() {
-        for channel in 0..3 {
-            let source = image.row(row);
-            let target = between.row_mut(row);
-            let at = |column: u32| column as usize * 3 + channel;
-            pass(image.width(), width, filter, |x| source[at(x)], |x, value| target[at(x)] = value);
-        }
-    }
-    let mut result = Image::filled(width, height, [0; 3]);
-    for column in 0..width as usize * 3 {
-        pass(
-            image.height(),
-            height,
-            filter,
-            |y| between.row(y)[column],
-            |y, value| result.row_mut(y)[column] = value,
-        );
+}
+
+fn plain_columns(image: &Image, height: u32, filter: Filter) -> Image {
+    let mut result = Image::filled(image.width(), height, [0; 3]);
+    for column in 0..image.width() as usize * 3 {
+        let sample = |y| image.row(y)[column];
+        plain_line(image.height(), height, filter, sample, |y, value| result.row_mut(y)[column] = value);
     }
     result
+}
+
+fn plain_rows(image: &Image, width: u32, filter: Filter) -> Image {
+    let mut result = Image::filled(width, image.height(), [0; 3]);
+    for row in 0..image.height() {
+        for channel in 0..3 {
+            let at = |column: u32| column as usize * 3 + channel;
+            let sample = |x| image.row(row)[at(x)];
+            plain_line(image.width(), width, filter, sample, |x, value| result.row_mut(row)[at(x)] = value);
+        }
+    }
+    result
+}
+
+fn plain_line(from: u32, to: u32, filter: Filter, sample: impl Fn(u32) -> u8, mut put: impl FnMut(u32, u8)) {
+    if from == to {
+        return (0..to).for_each(|index| put(index, sample(index)));
+    }
+    let weights = Weights::new(filter, from, to, 0..to);
+    for index in 0..to {
+        let (span, weights) = weights.span(index as usize);
+        let products = span.zip(weights).map(|(place, weight)| i64::from(*weight) * i64::from(sample(place)));
+        let sum: i64 = products.sum();
+        put(index, ((sum + (1 << (PRECISION_BITS - 1))) >> PRECISION_BITS).clamp(0, 255) as u8);
+    }
 }
 
 fn square(image: &Image, fill: [u8; 3]) -> Image {

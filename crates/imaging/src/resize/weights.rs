@@ -28,8 +28,9 @@ impl Filter {
             Self::Hamming if distance == 0.0 => 1.0,
             Self::Hamming if distance >= 1.0 => 0.0,
             Self::Hamming => {
+                // The two constants are single in Pillow.
                 let x = distance * PI;
-                x.sin() / x * (0.54 + 0.46 * x.cos())
+                x.sin() / x * (f64::from(0.54_f32) + f64::from(0.46_f32) * x.cos())
             }
             Self::Bicubic => {
                 const A: f64 = -0.5;
