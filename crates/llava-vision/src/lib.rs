@@ -52,6 +52,8 @@ mod llava_vision;
 mod mmproj;
 mod picture;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod tower;
 mod weights;
 

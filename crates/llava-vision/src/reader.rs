@@ -148,7 +148,7 @@ impl LlavaConfig {
     }
 
     /// The most rows that a picture takes, and the most tiles.
-    fn most(&self) -> (usize, usize) {
+    pub(crate) fn most(&self) -> (usize, usize) {
         let Family::LlavaNext { pinpoints } = &self.family else {
             return (self.tile_rows(), 1);
         };
@@ -166,8 +166,8 @@ impl Vision for PictureReader {
     type Pixels = Arc<PixelValues>;
     type Tower = PictureTower;
 
-    fn language_config(config: Value) -> Result<Value, Error> {
-        LlavaConfig::from_huggingface(&config).map(|config| config.text).map_err(refused("config.json"))
+    fn language_config(config: Value, place: &str) -> Result<Value, Error> {
+        LlavaConfig::from_huggingface(&config).map(|config| config.text).map_err(refused(place))
     }
 
     fn read(files: &VisionFiles<'_>) -> Result<Option<Self>, Error> {
@@ -245,13 +245,12 @@ fn check_pinpoints(family: &Family, processor: &Value) -> Result<(), String> {
     else {
         return Ok(());
     };
-    let expected: Vec<[usize; 2]> = pinpoints.iter().map(|size| [size.height, size.width]).collect();
-    match given.is_null()
-        || *given == Value::from(expected.clone().iter().map(|pair| pair.to_vec()).collect::<Vec<_>>())
-    {
+    let expected: Value =
+        pinpoints.iter().map(|size| vec![size.height, size.width]).collect::<Vec<_>>().into();
+    match given.is_null() || *given == expected {
         true => Ok(()),
         false => Err(format!(
-            "the image processor's image_grid_pinpoints are {given}, and the model's are {expected:?}; they must be equal"
+            "the image processor's image_grid_pinpoints are {given}, and the model's are {expected}; they must be equal"
         )),
     }
 }

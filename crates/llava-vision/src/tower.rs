@@ -208,6 +208,3 @@ impl fmt::Debug for PicturePass {
         f.debug_struct("PicturePass").field("tile", &self.tile).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;
