@@ -13,8 +13,10 @@ mod number;
 mod output;
 mod progress;
 mod registry;
+mod remote_images;
 mod shutdown;
 mod stderr;
+mod tls;
 
 use std::process::ExitCode;
 

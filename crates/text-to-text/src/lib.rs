@@ -39,24 +39,12 @@
 //! No configuration field that changes the mathematics is ignored: what is not supported is refused by name. Nothing
 //! heavy runs on a runtime thread. Which tensor library computes does not show.
 
-mod call;
-mod checkpoint;
-mod error;
-mod info;
-mod load;
-mod message;
-mod model;
 mod text_to_text;
 
-pub use call::{Chat, Complete, CompleteAll, GenerationStream, Prompt, ResponseFormat, ToolChoice};
-pub use error::Error;
-pub use generation::{
-    Choice, Delta, FinishReason, Generation, Logprobs, Occupancy, Tool, ToolCall, ToolFormat, Usage, Written,
+pub use language_model::{
+    Bytes, Choice, Deadline, Defaults, Delta, DeviceChoice, Dtype, Engine, Error, FinishReason, Generation,
+    GenerationStream, GroupConfig, GroupStats, HubOptions, IntoSource, Logprobs, Message, ModelId, ModelInfo,
+    Occupancy, Principal, Priority, Progress, Prompt, ResponseFormat, Source, SourceError, Tool, ToolCall,
+    ToolChoice, ToolFormat, Usage, Written,
 };
-pub use info::{Defaults, ModelInfo};
-pub use load::Load;
-pub use message::Message;
-pub use model::{TextModel, TextRequest};
-pub use model_source::{DeviceChoice, Dtype, HubOptions, IntoSource, Progress, Source, SourceError};
-pub use pool_core::{Bytes, Deadline, Engine, GroupConfig, GroupStats, ModelId, Principal, Priority};
-pub use text_to_text::TextToText;
+pub use text_to_text::{Chat, Complete, CompleteAll, Load, Text, TextModel, TextRequest, TextToText};

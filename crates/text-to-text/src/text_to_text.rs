@@ -1,201 +1,31 @@
-use std::borrow::Cow;
-use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
+use language_model::{LanguageModel, Modality, NoVision, PooledModel, Request};
 
-use generation::{Generation, Occupancy};
-use model_source::{IntoSource, LanguageTokenizer};
-use pool_core::{DrainReport, Engine, Group, Streaming, Ticket};
+/// The modality: it reads text and writes text.
+#[derive(Clone, Copy, Debug)]
+pub enum Text {}
 
-use crate::call::{CallOptions, Chat, Complete, CompleteAll, GenerationStream, Prompt};
-use crate::error::Error;
-use crate::info::ModelInfo;
-use crate::load::Load;
-use crate::message::Message;
-use crate::model::{Input, Occupancies, TextModel, TextRequest};
-
-/// Deltas that wait for the reader of a stream: some seconds of writing, so that a reader that is busy for a moment does
-/// not pause its job.
-const DELTAS_AHEAD: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
+impl Modality for Text {
+    const NAME: &'static str = "text-to-text";
+    type Vision = NoVision;
+}
 
 /// A language model in an engine. Cheap to clone; every clone keeps the engine alive.
-#[derive(Clone)]
-pub struct TextToText {
-    inner: Arc<Inner>,
-}
+pub type TextToText = LanguageModel<Text>;
 
-struct Inner {
-    group: Group<TextModel>,
-    info: ModelInfo,
-    tokenizer: Arc<LanguageTokenizer>,
-    occupancies: Occupancies,
-}
+/// The loading of a model, to be awaited. See [`language_model::Load`].
+pub type Load = language_model::Load<Text>;
 
-impl TextToText {
-    /// Loads a model into an engine of its own: `hf:owner/name`, a folder, a `.gguf` file. Await it.
-    pub fn load(source: impl IntoSource) -> Load {
-        Load::new(None, source)
-    }
+/// The next message of a conversation, to be awaited or [streamed](language_model::Chat::stream).
+pub type Chat = language_model::Chat<Text>;
 
-    /// Loads a model into an engine. Await it.
-    pub fn load_in(engine: &Engine, source: impl IntoSource) -> Load {
-        Load::new(Some(engine.clone()), source)
-    }
+/// The text that follows a prompt, to be awaited or [streamed](language_model::Complete::stream).
+pub type Complete = language_model::Complete<Text>;
 
-    pub(crate) fn new(
-        group: Group<TextModel>,
-        info: ModelInfo,
-        tokenizer: Arc<LanguageTokenizer>,
-        occupancies: Occupancies,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { group, info, tokenizer, occupancies }) }
-    }
+/// The texts that follow the prompts of a list, to be awaited: all of them, in order, or none.
+pub type CompleteAll = language_model::CompleteAll<Text>;
 
-    /// Answers a conversation, through the model's chat template. Await it, or stream it.
-    pub fn chat<I>(&self, messages: I) -> Chat
-    where
-        I: IntoIterator,
-        I::Item: Into<Message>,
-    {
-        Chat::new(self.clone(), messages.into_iter().map(Into::into).collect())
-    }
+/// A prompt, and how the text that follows is to be drawn.
+pub type TextRequest = Request<Text>;
 
-    /// Goes on with a text or token ids as they are, without a chat template. Await it, or stream it.
-    pub fn complete(&self, prompt: impl Into<Prompt>) -> Complete {
-        Complete::new(self.clone(), prompt.into())
-    }
-
-    /// Goes on with each prompt of a list: whole or not at all, answers in order. Await it.
-    pub fn complete_all<I>(&self, prompts: I) -> CompleteAll
-    where
-        I: IntoIterator,
-        I::Item: Into<Prompt>,
-    {
-        CompleteAll::new(self.clone(), prompts.into_iter().map(Into::into).collect())
-    }
-
-    /// The very bytes that a token adds to a text; for a control token, those of its name. A character may be spread over
-    /// several tokens. `None`: there is no such token.
-    pub fn token_bytes(&self, token: u32) -> Option<&[u8]> {
-        self.inner.tokenizer.token_bytes(token)
-    }
-
-    /// A token's text, for people to read: bytes that are not UTF-8 by themselves become U+FFFD.
-    pub fn token_text(&self, token: u32) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.token_bytes(token).unwrap_or_default())
-    }
-
-    /// What the model is.
-    pub fn info(&self) -> &ModelInfo {
-        &self.inner.info
-    }
-
-    /// How full each of its workers is: one entry for each that is loaded.
-    pub fn occupancy(&self) -> Vec<Arc<Occupancy>> {
-        self.inner.occupancies.all()
-    }
-
-    /// Its group in the engine: statistics, eviction, loading ahead of the first job.
-    pub fn group(&self) -> &Group<TextModel> {
-        &self.inner.group
-    }
-
-    /// The engine it runs in.
-    pub fn engine(&self) -> &Engine {
-        self.inner.group.engine()
-    }
-
-    /// Ends the engine: refuses new work, finishes what was accepted, and reports. See [`Engine::drain`].
-    pub async fn drain(&self, within: Duration) -> DrainReport {
-        self.engine().drain(within).await
-    }
-
-    /// Checks a call against the model, as far as that needs no tokens.
-    pub(crate) fn request(&self, input: Input, options: &CallOptions) -> Result<TextRequest, Error> {
-        TextRequest::new(input, options, self.info())
-    }
-
-    /// The text that an answer begins with, if it is to begin with its prompt.
-    pub(crate) fn echo(
-        &self,
-        echo: bool,
-        prompt: &Prompt,
-        options: &CallOptions,
-    ) -> Result<Option<Arc<str>>, Error> {
-        if echo && options.logprobs.is_some() {
-            let message = "echo and logprobs exclude each other: the prompt's probabilities are not computed";
-            return Err(Error::invalid(message));
-        }
-        Ok(echo.then(|| match prompt {
-            Prompt::Text(text) => Arc::clone(text),
-            // Longer ones are refused with the numbers when they are prepared; nobody sees their text.
-            Prompt::Tokens(ids) if ids.len() > self.info().context => Arc::default(),
-            Prompt::Tokens(ids) => self.inner.tokenizer.decode(ids, true).into(),
-        }))
-    }
-
-    pub(crate) async fn submit(
-        &self,
-        request: TextRequest,
-        options: &CallOptions,
-    ) -> Result<Ticket<Generation>, Error> {
-        let (group, job) = (self.group(), options.job.clone());
-        Ok(if options.wait { group.submit(request, job).await? } else { group.try_submit(request, job)? })
-    }
-
-    /// Admits a list whole or not at all, or each part of it when there is room.
-    pub(crate) async fn submit_all(
-        &self,
-        requests: Vec<TextRequest>,
-        options: &CallOptions,
-    ) -> Result<Vec<Ticket<Generation>>, Error> {
-        let group = self.group();
-        if !options.wait {
-            return Ok(group.try_submit_all(requests, options.job.clone())?);
-        }
-        let mut tickets = Vec::with_capacity(requests.len());
-        for (index, request) in requests.into_iter().enumerate() {
-            tickets.push(group.submit(request, options.job.clone()).await.map_err(Error::at(index))?);
-        }
-        Ok(tickets)
-    }
-
-    /// Admits a list whole or not at all, or each part of it when there is room.
-    pub(crate) async fn stream_all(
-        &self,
-        requests: Vec<TextRequest>,
-        options: &CallOptions,
-    ) -> Result<Vec<Streaming<TextModel>>, Error> {
-        let group = self.group();
-        if !options.wait {
-            return Ok(group.try_submit_all_streaming(requests, options.job.clone(), DELTAS_AHEAD)?);
-        }
-        let mut streams = Vec::with_capacity(requests.len());
-        for (index, request) in requests.into_iter().enumerate() {
-            let stream = group.submit_streaming(request, options.job.clone(), DELTAS_AHEAD).await;
-            streams.push(stream.map_err(Error::at(index))?);
-        }
-        Ok(streams)
-    }
-
-    pub(crate) async fn stream(
-        &self,
-        request: TextRequest,
-        options: &CallOptions,
-        echo: Option<Arc<str>>,
-    ) -> Result<GenerationStream, Error> {
-        let (group, job) = (self.group(), options.job.clone());
-        let (ticket, deltas) = match options.wait {
-            true => group.submit_streaming(request, job, DELTAS_AHEAD).await?,
-            false => group.try_submit_streaming(request, job, DELTAS_AHEAD)?,
-        };
-        Ok(GenerationStream::new(ticket, deltas, echo))
-    }
-}
-
-impl fmt::Debug for TextToText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TextToText").field("info", &self.inner.info).finish_non_exhaustive()
-    }
-}
+/// A language model as the engine sees it.
+pub type TextModel = PooledModel<Text>;

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The crates that hold product code.
-const PRODUCT: [&str; 14] = [
+const PRODUCT: [&str; 15] = [
     "builtin-models",
     "candlepool",
     "chat-realtime",
@@ -18,6 +18,7 @@ const PRODUCT: [&str; 14] = [
     "image-embedding",
     "imaging",
     "kernels",
+    "language-model",
     "llava-vision",
     "model-source",
     "nn",
@@ -37,6 +38,7 @@ fn allowed(krate: &str) -> Option<&'static [&'static str]> {
             "image-embedding",
             "imaging",
             "kernels",
+            "language-model",
             "llava-vision",
             "model-source",
             "nn",
@@ -46,9 +48,10 @@ fn allowed(krate: &str) -> Option<&'static [&'static str]> {
             "text-to-text",
         ],
         "text-embedding" => &["model-source", "nn", "pool-core"],
-        "text-to-text" => &["generation", "model-source", "nn", "pool-core"],
+        "text-to-text" => &["generation", "language-model", "pool-core"],
         "image-embedding" | "text-to-image" => &["imaging", "model-source", "nn", "pool-core"],
-        "llava-vision" => &["generation", "imaging", "model-source", "nn", "pool-core"],
+        "llava-vision" => &["generation", "imaging", "language-model", "model-source", "nn", "pool-core"],
+        "language-model" => &["generation", "model-source", "nn", "pool-core"],
         "nn" => &["kernels", "pool-core"],
         "model-source" => &["builtin-models", "pool-core"],
         "builtin-models" | "chat-realtime" | "generation" | "imaging" | "kernels" => &["pool-core"],
@@ -199,6 +202,16 @@ mod tests {
             &[("nn", Table::Normal), ("text-to-text", Table::Normal), ("candlepool", Table::Dev)],
         );
         assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 7]);
+    }
+
+    #[test]
+    fn modalities_share_what_is_below_them_and_never_see_each_other() {
+        for (modality, other) in [("text-to-text", "llava-vision"), ("llava-vision", "text-to-text")] {
+            let manifest = format!("[package]\nname = \"{modality}\"");
+            assert_eq!(findings(modality, &manifest, &[("language-model", Table::Normal)]), []);
+            assert_eq!(findings(modality, &manifest, &[(other, Table::Normal)]).len(), 1);
+            assert_eq!(findings("language-model", &manifest, &[(modality, Table::Normal)]).len(), 1);
+        }
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! `candlepool ps`: what a running server does, from its `/pools`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::Args;
 use reqwest::{Client, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::Value;
 
 use super::list::ListFormat;
@@ -15,6 +12,7 @@ use super::table::aligned;
 use crate::config::Size;
 use crate::http::Pools;
 use crate::output::Sink;
+use crate::tls::tls;
 
 /// The arguments of `ps`.
 #[derive(Args, Debug)]
@@ -72,7 +70,8 @@ async fn ask(url: &Url, key: Option<&str>) -> anyhow::Result<bytes::Bytes> {
         let why = if error.is_timeout() { "no answer in time".to_owned() } else { innermost(&error) };
         anyhow::Error::new(error).context(format!("cannot reach {url}: {why}; is the server running there?"))
     };
-    let client = Client::builder().tls_backend_preconfigured(tls(url)?).timeout(PATIENCE).build()?;
+    let tls = tls(url.scheme() == "https").map_err(|error| anyhow!("cannot speak TLS to {url}: {error}"))?;
+    let client = Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).build()?;
     let mut request = client.get(url.clone());
     if let Some(key) = key {
         request = request.bearer_auth(key);
@@ -92,18 +91,6 @@ async fn ask(url: &Url, key: Option<&str>) -> anyhow::Result<bytes::Bytes> {
         }
         status => bail!("{url} answered {status}; check --server"),
     }
-}
-
-/// The system's certificates, where they are needed at all.
-fn tls(url: &Url) -> anyhow::Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let cannot = |error: rustls::Error| anyhow!("cannot speak TLS to {url}: {error}");
-    let builder = builder.with_safe_default_protocol_versions().map_err(cannot)?;
-    let builder = match url.scheme() {
-        "https" => builder.with_platform_verifier().map_err(cannot)?,
-        _ => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

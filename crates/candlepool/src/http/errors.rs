@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use language_model::Error as TextError;
 use pool_core::compute::ComputeError;
 use pool_core::{Error as PoolError, Excess};
 use serde::Serialize;
 use text_embedding::Error as EmbeddingError;
-use text_to_text::Error as TextError;
 
 use crate::failure::{shortened, told};
 use crate::registry::NotServed;

@@ -4,6 +4,8 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use crate::decoder::{LETTERS, bare, endless, path, trained};
+#[cfg(unix)]
+use crate::process::interruptible;
 use crate::process::{PATIENCE, candlepool, checkpoint, failed, run, run_with, stderr, stdout};
 
 #[tokio::test]
@@ -94,7 +96,7 @@ async fn an_interrupted_text_stays_as_far_as_it_came() {
 
     let model = endless();
     for command in ["generate", "chat"] {
-        let mut child = candlepool();
+        let mut child = interruptible();
         child.args([command, "--model", path(&model), "Hello"]);
         let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut text = [0; 50];

@@ -19,7 +19,22 @@ pub(crate) fn checkpoint(name: &str) -> PathBuf {
 
 /// The command, without what this machine's environment would tell it.
 pub(crate) fn candlepool() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_candlepool"));
+    isolated(Command::new(env!("CARGO_BIN_EXE_candlepool")))
+}
+
+/// The same, which an interrupt ends even if this process ignores them: what a shell starts in the background does, and
+/// so does what it starts in turn.
+#[cfg(unix)]
+pub(crate) fn interruptible() -> Command {
+    if !cfg!(target_os = "linux") {
+        return candlepool();
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_candlepool")]);
+    isolated(command)
+}
+
+fn isolated(mut command: Command) -> Command {
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CANDLEPOOL_") || name.starts_with("HF_"))
     {

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use language_model::ModelInfo;
 use serde::Serialize;
-use text_to_text::TextToText;
 
 use crate::http::envelope::unique;
 
@@ -21,9 +21,8 @@ pub(super) struct Identity {
 
 impl Identity {
     /// A new answer's, with an id that begins so.
-    pub(super) fn new(prefix: &str, object: &'static str, model: String, pool: &TextToText) -> Self {
-        let revision: String =
-            pool.info().revision.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+    pub(super) fn new(prefix: &str, object: &'static str, model: String, info: &ModelInfo) -> Self {
+        let revision: String = info.revision.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         Self {
             id: format!("{prefix}-{}", unique()),
             object,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use language_model::{LanguageModel, Modality, Written};
 use serde::Serialize;
-use text_to_text::{TextToText, Written};
 
 /// Of a message's tokens.
 #[derive(Serialize, Debug)]
@@ -29,14 +29,14 @@ struct Alternative {
 }
 
 impl Alternative {
-    fn of(pool: &TextToText, token: u32, logprob: f32) -> Self {
+    fn of<M: Modality>(pool: &LanguageModel<M>, token: u32, logprob: f32) -> Self {
         let bytes = pool.token_bytes(token).map(<[u8]>::to_vec);
         Self { token: pool.token_text(token).into_owned(), logprob: finite(logprob), bytes }
     }
 }
 
 impl ChatLogprobs {
-    pub(super) fn of(pool: &TextToText, tokens: &[Written]) -> Self {
+    pub(super) fn of<M: Modality>(pool: &LanguageModel<M>, tokens: &[Written]) -> Self {
         let told = tokens.iter().filter_map(|written| {
             let logprobs = written.logprobs.as_ref()?;
             let top = logprobs.top.iter().map(|&(token, logprob)| Alternative::of(pool, token, logprob));
@@ -61,7 +61,7 @@ pub(super) struct CompletionLogprobs {
 
 impl CompletionLogprobs {
     /// Of tokens that begin at this character of the text; moves it behind them.
-    pub(super) fn of(pool: &TextToText, tokens: &[Written], offset: &mut usize) -> Self {
+    pub(super) fn of<M: Modality>(pool: &LanguageModel<M>, tokens: &[Written], offset: &mut usize) -> Self {
         let mut told = Self::default();
         for written in tokens {
             let Some(logprobs) = &written.logprobs else {

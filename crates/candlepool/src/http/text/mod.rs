@@ -12,17 +12,24 @@ mod usage;
 pub(super) use chat::chat_completions;
 pub(super) use completions::completions;
 
+use language_model::{Choice, Generation};
 use pool_core::Deadline;
-use text_to_text::{Generation, TextToText};
+use text_to_text::TextToText;
 
 use super::AppState;
 use super::errors::ApiError;
 use crate::registry::Served;
 
+/// A model that writes text.
+enum Writer {
+    /// From text alone.
+    Text(TextToText),
+}
+
 /// The model of that name, if it writes text.
-async fn pool(app: &AppState, model: &str, deadline: Deadline) -> Result<TextToText, ApiError> {
+async fn writer(app: &AppState, model: &str, deadline: Deadline) -> Result<Writer, ApiError> {
     match app.registry.served(model, deadline).await? {
-        Served::Text(pool) => Ok(pool),
+        Served::Text(pool) => Ok(Writer::Text(pool)),
         Served::Ranker(_) => {
             let why = "writes no text; use it with /v1/embeddings or /v1/rerank";
             Err(ApiError::wrong_model(model, why))
@@ -32,7 +39,7 @@ async fn pool(app: &AppState, model: &str, deadline: Deadline) -> Result<TextToT
 
 /// About how many bytes an answer takes as JSON, if a token with its logprobs takes so many, and each alternative too.
 fn bytes_of(generation: &Generation, token: usize) -> usize {
-    let choice = |choice: &text_to_text::Choice| {
+    let choice = |choice: &Choice| {
         let told = choice.tokens.iter().filter_map(|token| token.logprobs.as_ref());
         let told: usize = told.map(|logprobs| 1 + logprobs.top.len()).sum();
         let calls: usize = choice.tool_calls.iter().map(|call| 128 + call.arguments.len()).sum();

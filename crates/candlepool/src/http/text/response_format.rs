@@ -1,8 +1,8 @@
 //! `response_format`: what an answer must look like.
 
+use language_model::ResponseFormat;
 use serde::Deserialize;
 use serde_json::Value;
-use text_to_text::ResponseFormat;
 
 /// The parameter, as OpenAI spells it.
 #[derive(Deserialize)]

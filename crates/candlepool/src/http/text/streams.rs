@@ -9,8 +9,8 @@ use axum::http::HeaderName;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream::{self, StreamExt as _};
+use language_model::{Delta, Error as TextError, GenerationStream};
 use serde::Serialize;
-use text_to_text::{Delta, Error as TextError, GenerationStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::identity::Identity;

@@ -1,7 +1,7 @@
 //! Tokens that an answer took, as OpenAI tells them.
 
+use language_model::Usage;
 use serde::Serialize;
-use text_to_text::Usage;
 
 /// What was read and written.
 #[derive(Clone, Copy, Default, Serialize, Debug)]

@@ -1,7 +1,7 @@
 //! The answer, whole.
 
+use language_model::{Choice, Generation, LanguageModel, Modality};
 use serde::Serialize;
-use text_to_text::{Generation, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::ChatLogprobs;
@@ -36,11 +36,16 @@ struct AnsweredMessage {
 }
 
 impl ChatAnswer {
-    pub(super) fn new(model: String, pool: &TextToText, generation: Generation, logprobs: bool) -> Self {
-        let identity = Identity::new("chatcmpl", "chat.completion", model, pool);
+    pub(super) fn new<M: Modality>(
+        model: String,
+        pool: &LanguageModel<M>,
+        generation: Generation,
+        logprobs: bool,
+    ) -> Self {
+        let identity = Identity::new("chatcmpl", "chat.completion", model, pool.info());
         let usage = TokenUsage::of([generation.usage]);
         let format = pool.info().tool_format;
-        let choice = |(index, choice): (usize, text_to_text::Choice)| {
+        let choice = |(index, choice): (usize, Choice)| {
             let calls: Vec<_> =
                 choice.tool_calls.into_iter().map(|call| AnsweredCall::new(call, format, None)).collect();
             let content = (calls.is_empty() || !choice.text.is_empty()).then_some(choice.text);

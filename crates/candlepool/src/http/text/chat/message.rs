@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use language_model::Message;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, json};
-use text_to_text::Message;
 
 use super::tools::Kind;
 use crate::http::json;

@@ -7,13 +7,13 @@ mod tools;
 
 use axum::extract::State;
 use axum::response::Response;
+use language_model::{Chat, LanguageModel, Modality};
 use serde::Deserializer;
 use serde_json::{Map, Value};
-use text_to_text::Chat;
 
-use super::bytes_of;
 use super::sampling::{PARAMS, check_stream_options, text_request, with_sampling};
 use super::streams::{Streams, respond};
+use super::{Writer, bytes_of};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
 use crate::http::errors::ApiError;
@@ -84,8 +84,22 @@ pub(in crate::http) async fn chat_completions(
     Asked { terms, mut request }: Asked<ChatRequest>,
 ) -> Result<Response, ApiError> {
     request.check()?;
-    let pool = super::pool(&app, &request.model, terms.deadline).await?;
-    let chat = pool.chat(std::mem::take(&mut request.messages).into_iter().map(ChatMessage::into_message));
+    match super::writer(&app, &request.model, terms.deadline).await? {
+        Writer::Text(pool) => {
+            let messages = std::mem::take(&mut request.messages);
+            let chat = pool.chat(messages.into_iter().map(ChatMessage::into_message));
+            answer(&app, pool, chat, request, terms).await
+        }
+    }
+}
+
+async fn answer<M: Modality>(
+    app: &App,
+    pool: LanguageModel<M>,
+    chat: Chat<M>,
+    mut request: ChatRequest,
+    terms: Terms,
+) -> Result<Response, ApiError> {
     let chat = told(chat, &mut request, &terms);
     let logprobs = request.logprobs == Some(true);
     if request.stream == Some(true) {
@@ -97,14 +111,14 @@ pub(in crate::http) async fn chat_completions(
     let generation = chat.await.map_err(|error| refusal(&error))?;
     let bytes = bytes_of(&generation, BYTES_A_TOKEN);
     let answer = move || ChatAnswer::new(request.model, &pool, generation, logprobs);
-    http_answer::json_of(&app, answer, bytes).await
+    http_answer::json_of(app, answer, bytes).await
 }
 
 /// What a token with its logprobs takes as JSON, and each alternative.
 const BYTES_A_TOKEN: usize = 100;
 
 /// The call with all that the request says of it.
-fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {
+fn told<M: Modality>(chat: Chat<M>, request: &mut ChatRequest, terms: &Terms) -> Chat<M> {
     let mut chat = with_sampling!(chat, request, terms);
     if let Some(most) = request.max_completion_tokens.or(request.max_tokens) {
         chat = chat.max_tokens(most.count());
@@ -127,7 +141,7 @@ fn told(chat: Chat, request: &mut ChatRequest, terms: &Terms) -> Chat {
     }
 }
 
-fn refusal(error: &text_to_text::Error) -> ApiError {
+fn refusal(error: &language_model::Error) -> ApiError {
     const OWN: &[&str] = &["top_logprobs", "messages", "tools", "tool_choice"];
     ApiError::of_text(error, "messages", &[PARAMS, OWN].concat())
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::response::sse::Event;
+use language_model::{Delta, Error as TextError, LanguageModel, Modality};
 use serde::Serialize;
-use text_to_text::{Delta, Error as TextError, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::ChatLogprobs;
@@ -13,9 +13,9 @@ use super::refusal;
 use super::tools::AnsweredCall;
 use crate::http::errors::ApiError;
 
-pub(super) struct ChatPieces {
+pub(super) struct ChatPieces<M: Modality> {
     identity: Identity,
-    pool: TextToText,
+    pool: LanguageModel<M>,
     logprobs: bool,
     include_usage: bool,
     /// How many calls each choice that has begun has made.
@@ -40,9 +40,9 @@ struct PieceDelta {
     tool_calls: Vec<AnsweredCall>,
 }
 
-impl ChatPieces {
-    pub(super) fn new(model: String, pool: TextToText, logprobs: bool, include_usage: bool) -> Self {
-        let identity = Identity::new("chatcmpl", "chat.completion.chunk", model, &pool);
+impl<M: Modality> ChatPieces<M> {
+    pub(super) fn new(model: String, pool: LanguageModel<M>, logprobs: bool, include_usage: bool) -> Self {
+        let identity = Identity::new("chatcmpl", "chat.completion.chunk", model, pool.info());
         Self { identity, pool, logprobs, include_usage, calls: BTreeMap::new() }
     }
 
@@ -51,7 +51,7 @@ impl ChatPieces {
     }
 }
 
-impl Pieces for ChatPieces {
+impl<M: Modality> Pieces for ChatPieces<M> {
     fn of_delta(&mut self, _prompt: usize, delta: Delta) -> Vec<Event> {
         let Delta { choice: index, text, tokens, tool_calls, finish } = delta;
         let plain = |delta| PieceChoice { index, delta, logprobs: None, finish_reason: None };

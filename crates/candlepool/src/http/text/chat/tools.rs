@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use language_model::{Tool, ToolCall, ToolChoice, ToolFormat};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use text_to_text::{Tool, ToolCall, ToolChoice, ToolFormat};
 
 use crate::http::envelope::unique;
 use crate::http::json;

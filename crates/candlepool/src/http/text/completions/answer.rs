@@ -1,7 +1,7 @@
 //! The answer, whole.
 
+use language_model::{Choice, Generation, LanguageModel, Modality};
 use serde::Serialize;
-use text_to_text::{Generation, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::CompletionLogprobs;
@@ -25,16 +25,16 @@ struct CompletionChoice {
 
 impl CompletionAnswer {
     /// Choices follow each other in the order of the prompts.
-    pub(super) fn new(
+    pub(super) fn new<M: Modality>(
         model: String,
-        pool: &TextToText,
+        pool: &LanguageModel<M>,
         generations: Vec<Generation>,
         logprobs: bool,
     ) -> Self {
-        let identity = Identity::new("cmpl", "text_completion", model, pool);
+        let identity = Identity::new("cmpl", "text_completion", model, pool.info());
         let usage = TokenUsage::of(generations.iter().map(|generation| generation.usage));
         let choices = generations.into_iter().flat_map(|generation| generation.choices).enumerate();
-        let choice = |(index, choice): (usize, text_to_text::Choice)| CompletionChoice {
+        let choice = |(index, choice): (usize, Choice)| CompletionChoice {
             index,
             text: choice.text,
             logprobs: logprobs.then(|| CompletionLogprobs::of(pool, &choice.tokens, &mut 0)),

@@ -5,11 +5,11 @@ mod pieces;
 
 use axum::extract::State;
 use axum::response::Response;
-use text_to_text::{CompleteAll, Prompt};
+use language_model::{CompleteAll, LanguageModel, Modality, Prompt};
 
-use super::bytes_of;
 use super::sampling::{PARAMS, check_stream_options, text_request, with_sampling};
 use super::streams::{Streams, respond};
+use super::{Writer, bytes_of};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
 use crate::http::errors::ApiError;
@@ -52,10 +52,20 @@ const MAX_TOKENS: usize = 16;
 /// Answers the request.
 pub(in crate::http) async fn completions(
     State(app): State<App>,
-    Asked { terms, mut request }: Asked<CompletionRequest>,
+    Asked { terms, request }: Asked<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     request.check()?;
-    let pool = super::pool(&app, &request.model, terms.deadline).await?;
+    match super::writer(&app, &request.model, terms.deadline).await? {
+        Writer::Text(pool) => answer(&app, pool, request, terms).await,
+    }
+}
+
+async fn answer<M: Modality>(
+    app: &App,
+    pool: LanguageModel<M>,
+    mut request: CompletionRequest,
+    terms: Terms,
+) -> Result<Response, ApiError> {
     let call = told(pool.complete_all(std::mem::take(&mut request.prompt.0)), &mut request, &terms);
     let logprobs = request.logprobs.is_some();
     if request.stream == Some(true) {
@@ -68,14 +78,14 @@ pub(in crate::http) async fn completions(
     let generations = call.await.map_err(|error| refusal(&error))?;
     let bytes = generations.iter().map(|generation| bytes_of(generation, BYTES_A_TOKEN)).sum();
     let answer = move || CompletionAnswer::new(request.model, &pool, generations, logprobs);
-    http_answer::json_of(&app, answer, bytes).await
+    http_answer::json_of(app, answer, bytes).await
 }
 
 /// What a token with its logprobs takes as JSON, and each alternative.
 const BYTES_A_TOKEN: usize = 50;
 
 /// The call with all that the request says of it.
-fn told(call: CompleteAll, request: &mut CompletionRequest, terms: &Terms) -> CompleteAll {
+fn told<M: Modality>(call: CompleteAll<M>, request: &mut CompletionRequest, terms: &Terms) -> CompleteAll<M> {
     let call = with_sampling!(call, request, terms).echo(request.echo.unwrap_or_default());
     let call = call.max_tokens(request.max_tokens.map_or(MAX_TOKENS, Whole::count));
     match request.logprobs {
@@ -84,6 +94,6 @@ fn told(call: CompleteAll, request: &mut CompletionRequest, terms: &Terms) -> Co
     }
 }
 
-fn refusal(error: &text_to_text::Error) -> ApiError {
+fn refusal(error: &language_model::Error) -> ApiError {
     ApiError::of_text(error, "prompt", &[PARAMS, &["echo"]].concat())
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::response::sse::Event;
+use language_model::{Delta, Error as TextError, LanguageModel, Modality};
 use serde::Serialize;
-use text_to_text::{Delta, Error as TextError, TextToText};
 
 use super::super::identity::Identity;
 use super::super::logprobs::CompletionLogprobs;
@@ -12,9 +12,9 @@ use super::super::streams::{Pieces, piece};
 use super::refusal;
 use crate::http::errors::ApiError;
 
-pub(super) struct CompletionPieces {
+pub(super) struct CompletionPieces<M: Modality> {
     identity: Identity,
-    pool: TextToText,
+    pool: LanguageModel<M>,
     /// Choices of each prompt.
     choices: u32,
     logprobs: bool,
@@ -31,20 +31,20 @@ struct PieceChoice {
     finish_reason: Option<&'static str>,
 }
 
-impl CompletionPieces {
+impl<M: Modality> CompletionPieces<M> {
     pub(super) fn new(
         model: String,
-        pool: TextToText,
+        pool: LanguageModel<M>,
         choices: u32,
         logprobs: bool,
         include_usage: bool,
     ) -> Self {
-        let identity = Identity::new("cmpl", "text_completion", model, &pool);
+        let identity = Identity::new("cmpl", "text_completion", model, pool.info());
         Self { identity, pool, choices, logprobs, include_usage, offsets: BTreeMap::new() }
     }
 }
 
-impl Pieces for CompletionPieces {
+impl<M: Modality> Pieces for CompletionPieces<M> {
     fn of_delta(&mut self, prompt: usize, delta: Delta) -> Vec<Event> {
         let Delta { choice, text, tokens, finish, .. } = delta;
         let logprobs = self.logprobs && !tokens.is_empty();

@@ -1,0 +1,157 @@
+//! Pictures as callers hand them in.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::{Header, Image, ImagingError, Limits, data_url, decode, header};
+
+/// The largest file that is read: what is within the default [`Limits`] is smaller, and what is not is no picture.
+const LONGEST_FILE: u64 = 256 << 20;
+
+/// A picture as it came: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file. Cheap to clone.
+///
+/// Making one looks at the file's [header](header()) and decodes nothing. What is wrong with it is kept, and told when
+/// somebody wants to know.
+#[derive(Clone)]
+pub struct EncodedImage {
+    bytes: Arc<[u8]>,
+    limits: Limits,
+    header: Result<Header, Arc<ImagingError>>,
+}
+
+impl EncodedImage {
+    /// From the bytes of a file.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::with_limits(bytes, Limits::default())
+    }
+
+    /// From the bytes of a file, which may claim to be as large as this.
+    pub fn with_limits(bytes: impl Into<Arc<[u8]>>, limits: Limits) -> Self {
+        let bytes = bytes.into();
+        let header = header(&bytes, &limits).map_err(Arc::new);
+        Self { bytes, limits, header }
+    }
+
+    /// From a `data:` URL. See [`data_url`].
+    ///
+    /// # Errors
+    ///
+    /// [`ImagingError::DataUrl`].
+    pub fn from_data_url(url: &str) -> Result<Self, ImagingError> {
+        Ok(Self::new(data_url(url)?))
+    }
+
+    /// From a file.
+    ///
+    /// # Errors
+    ///
+    /// [`ImagingError::File`] if it cannot be read or is longer than a picture can be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, ImagingError> {
+        let path = path.as_ref();
+        let file = |reason: String| ImagingError::File { path: path.to_owned(), reason };
+        let unreadable = |error: std::io::Error| file(error.to_string());
+        let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(file("it is not a file".to_owned()));
+        }
+        if metadata.len() > LONGEST_FILE {
+            let bytes = metadata.len();
+            return Err(file(format!("it has {bytes} bytes, and pictures have at most {LONGEST_FILE}")));
+        }
+        Ok(Self::new(tokio::fs::read(path).await.map_err(unreadable)?))
+    }
+
+    /// The bytes it came as.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What its first bytes say.
+    ///
+    /// # Errors
+    ///
+    /// As [`header()`].
+    pub fn header(&self) -> Result<Header, Arc<ImagingError>> {
+        self.header.clone()
+    }
+
+    /// Decodes it. Belongs on a compute lane.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub fn decode(&self) -> Result<Image, ImagingError> {
+        decode(&self.bytes, &self.limits)
+    }
+}
+
+impl From<Vec<u8>> for EncodedImage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&[u8]> for EncodedImage {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<Arc<[u8]>> for EncodedImage {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&Self> for EncodedImage {
+    fn from(image: &Self) -> Self {
+        image.clone()
+    }
+}
+
+impl fmt::Debug for EncodedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedImage")
+            .field("bytes", &self.bytes.len())
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_looked_at_and_not_decoded() {
+        let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let text = EncodedImage::open(picture).await.unwrap();
+        assert!(matches!(&*text.header().unwrap_err(), ImagingError::Unrecognised { .. }));
+        assert!(matches!(text.decode(), Err(ImagingError::Unrecognised { .. })));
+        for (path, wanted) in
+            [("nothing.png", "nothing.png"), (env!("CARGO_MANIFEST_DIR"), "it is not a file")]
+        {
+            let error = EncodedImage::open(path).await.unwrap_err();
+            assert!(matches!(error, ImagingError::File { .. }));
+            assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn limits_are_kept_with_the_bytes() {
+        // A PNG's signature and header: 300 by 200.
+        let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\x2c\0\0\0\xc8\x08\x02\0\0\0".to_vec();
+        bytes.extend([0; 4]);
+        let header = EncodedImage::from(&*bytes).header().unwrap();
+        assert_eq!((header.width, header.height), (300, 200));
+        let limits = Limits { pixels: 59_999, ..Limits::default() };
+        let small = EncodedImage::with_limits(bytes, limits);
+        assert!(matches!(&*small.header().unwrap_err(), ImagingError::TooLarge { .. }));
+        assert!(matches!(small.decode(), Err(ImagingError::TooLarge { .. })));
+    }
+}
