@@ -1,12 +1,16 @@
 //! Neural building blocks shared by the modalities, on the tensor library candle.
 //!
-//! So far one: [`Decoder`], the decoder of the Llama family. Its weights never change and are shared; all state of a
+//! [`Decoder`] is the decoder of the Llama family. Its weights never change and are shared; all state of a
 //! sequence is keys and values in the blocks of a [`KvCache`], which the caller owns, allocates by [`CacheLayout`] and
 //! hands in. So one decoder serves any number of sequences, in one step, each at its own position.
 //!
-//! - [`DecoderConfig`] says what is computed, whatever the architecture is called. It is read from `config.json` or from
-//!   GGUF metadata; a field that changes the mathematics and is not supported is refused by name.
-//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], or one's own. A tensor of a layer that
+//! [`VisionTransformer`] is the tower of CLIP, SigLIP or DINOv2 that sees pictures, [`TextTower`] the one beside it that reads
+//! texts. What is on its way through a tower is a pass ([`VisionPass`], [`TextPass`]) that may be paused between pieces of
+//! work; [`TowerOutputs`] says which hidden states and vectors are wanted, and with that which layers are loaded.
+//!
+//! - [`DecoderConfig`], [`VisionConfig`] and [`TextTowerConfig`] say what is computed, whatever the architecture is called. They
+//!   are read from `config.json`, the decoder's from GGUF metadata, too; a field that changes the mathematics and is not supported is refused by name.
+//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], [`TowerStore`], or one's own. A tensor of a layer that
 //!   is not computed with is refused by name, where the store can list its tensors.
 //! - [`Precision`] says whether quantised matrices meet quantised or f32 activations, and whether a row's result may
 //!   depend on what is computed beside it.
@@ -38,18 +42,27 @@
 mod blocks;
 mod cache;
 mod decoder;
+mod elementary;
+mod encoder;
 mod error;
+mod fields;
 mod linear;
 mod matrix;
+mod packed;
 mod store;
+mod text_tower;
 mod tile;
 mod vector;
+mod vision;
 
 pub use cache::{CacheGroup, CacheLayout, KvCache};
 pub use decoder::{
     Activation, Architecture, Bias, Decoder, DecoderConfig, LayerConfig, OutputHead, RopeConfig, RopePairs,
     RopeScaling, Rows, SequenceChunk, Span,
 };
+pub use encoder::{HiddenState, TowerActivation, TowerOutputs};
 pub use error::NnError;
 pub use matrix::{Activations, Precision};
-pub use store::{GgufStore, SafetensorsStore, StoredMatrix, TensorStore};
+pub use store::{GgufStore, SafetensorsStore, StoredMatrix, TensorStore, TowerStore};
+pub use text_tower::{TextArchitecture, TextPass, TextPooling, TextTower, TextTowerConfig};
+pub use vision::{Pixels, VisionArchitecture, VisionConfig, VisionPass, VisionTransformer};

@@ -4,6 +4,7 @@
 mod gguf;
 mod recorder;
 mod safetensors;
+mod tower;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use candle_core::quantized::QTensor;
 pub use self::gguf::GgufStore;
 pub(crate) use self::recorder::Recorder;
 pub use self::safetensors::SafetensorsStore;
+pub use self::tower::TowerStore;
 use crate::error::NnError;
 
 /// A weight matrix as it is stored.

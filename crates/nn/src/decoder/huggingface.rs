@@ -2,18 +2,17 @@
 //! `rope_scaling`) and 5 (`rope_parameters`). What is absent has the default of the architecture's class.
 
 mod defaults;
-mod fields;
 mod rope;
 
 use serde_json::Value;
 
 use self::defaults::Defaults;
-use self::fields::Fields;
 use self::rope::RopeReader;
 use super::config::{
     Activation, Architecture, Bias, DecoderConfig, LayerConfig, MOST_LAYERS, OutputHead, RopeConfig,
 };
 use crate::error::NnError;
+use crate::fields::Fields;
 
 impl DecoderConfig {
     /// Reads the content of a `config.json`. Of a model with pictures, only the language model's part counts.

@@ -1,8 +1,8 @@
 //! `rope_parameters` of transformers 5; `rope_theta` and `rope_scaling` of transformers 4.
 
-use super::fields::Fields;
 use crate::decoder::config::{Architecture, RopeConfig, RopePairs, RopeScaling};
 use crate::error::NnError;
+use crate::fields::Fields;
 
 /// Reads rotary embeddings.
 pub(super) struct RopeReader<'a> {

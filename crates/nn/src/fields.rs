@@ -3,18 +3,22 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
 use crate::error::NnError;
 
 /// An object of a JSON document.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     /// `rope_scaling.` for fields of that object, and so on.
     place: String,
     read: RefCell<BTreeSet<String>>,
 }
+
+/// The fields of a part of which nothing is said.
+static NOTHING: OnceLock<Map<String, Value>> = OnceLock::new();
 
 /// Parts of names that fields which change the mathematics have. Fields that none of the classes reads and whose names have
 /// none of these are about training, tokens, generation or other programs.
@@ -78,7 +82,7 @@ const HARMLESS: [&str; 18] = [
 ];
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(config: &'a Value) -> Result<Self, NnError> {
+    pub(crate) fn new(config: &'a Value) -> Result<Self, NnError> {
         match config.as_object() {
             Some(object) => Ok(Self::of(object, "")),
             None => Err(NnError::InvalidConfig("the configuration is no JSON object".to_owned())),
@@ -90,15 +94,30 @@ impl<'a> Fields<'a> {
     }
 
     /// Those of `text_config`, which of a model with pictures describes the decoder.
-    pub(super) fn of_text_part(config: &'a Value) -> Result<Self, NnError> {
+    pub(crate) fn of_text_part(config: &'a Value) -> Result<Self, NnError> {
         match config.get("text_config").and_then(Value::as_object) {
             Some(object) => Ok(Self::of(object, "text_config.")),
             None => Err(NnError::InvalidConfig("the configuration has no text_config".to_owned())),
         }
     }
 
+    /// Those that describe a part of a model: of `{name}_dict`, which older configurations have and which then counts, or of
+    /// `name`. A part of which nothing is said has the defaults.
+    pub(crate) fn part(&self, name: &str) -> Result<Fields<'a>, NnError> {
+        for name in [&format!("{name}_dict"), name] {
+            match self.value(name) {
+                None => {}
+                Some(Value::Object(object)) => {
+                    return Ok(Self::of(object, &format!("{}{name}.", self.place)));
+                }
+                Some(other) => return Err(self.wrong(name, other, "an object")),
+            }
+        }
+        Ok(Self::of(NOTHING.get_or_init(Map::new), &format!("{}{name}.", self.place)))
+    }
+
     /// Those of the object that a field is, if it is there, is not null and not empty.
-    pub(super) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, NnError> {
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, NnError> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Object(object)) if object.is_empty() => Ok(None),
@@ -107,8 +126,20 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Two counts, or one that stands for both, if it is there and not null.
+    pub(crate) fn pair(&self, name: &str) -> Result<Option<(usize, usize)>, NnError> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        match value.as_array().map(Vec::as_slice) {
+            None => self.count(name, value).map(|count| Some((count, count))),
+            Some([first, second]) => Ok(Some((self.count(name, first)?, self.count(name, second)?))),
+            Some(_) => Err(self.wrong(name, value, "a whole number or two")),
+        }
+    }
+
     /// A count; the default where it is absent or null.
-    pub(super) fn size(&self, name: &str, default: usize) -> Result<usize, NnError> {
+    pub(crate) fn size(&self, name: &str, default: usize) -> Result<usize, NnError> {
         match self.value(name) {
             None => Ok(default),
             Some(value) => self.count(name, value),
@@ -116,7 +147,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A count that something is allocated by before all sizes are checked.
-    pub(super) fn size_upto(&self, name: &str, default: usize, most: usize) -> Result<usize, NnError> {
+    pub(crate) fn size_upto(&self, name: &str, default: usize, most: usize) -> Result<usize, NnError> {
         match self.size(name, default)? {
             size if size <= most => Ok(size),
             size => {
@@ -127,7 +158,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A count; the default where it is absent, none where it is null.
-    pub(super) fn optional_size(&self, name: &str, default: Option<usize>) -> Result<Option<usize>, NnError> {
+    pub(crate) fn optional_size(&self, name: &str, default: Option<usize>) -> Result<Option<usize>, NnError> {
         match self.value(name) {
             Some(value) => self.count(name, value).map(Some),
             None => Ok(default.filter(|_| !self.object.contains_key(name))),
@@ -135,12 +166,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A number; the default where it is absent or null.
-    pub(super) fn number(&self, name: &str, default: f32) -> Result<f32, NnError> {
+    pub(crate) fn number(&self, name: &str, default: f32) -> Result<f32, NnError> {
         Ok(self.given_number(name)?.unwrap_or(default))
     }
 
     /// A number, if it is there and not null.
-    pub(super) fn given_number(&self, name: &str) -> Result<Option<f32>, NnError> {
+    pub(crate) fn given_number(&self, name: &str) -> Result<Option<f32>, NnError> {
         match self.value(name) {
             None => Ok(None),
             Some(value) => match value.as_f64().map(|number| number as f32) {
@@ -151,12 +182,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A number; the default where it is absent, none where it is null.
-    pub(super) fn optional_number(&self, name: &str, default: Option<f32>) -> Result<Option<f32>, NnError> {
+    pub(crate) fn optional_number(&self, name: &str, default: Option<f32>) -> Result<Option<f32>, NnError> {
         let default = default.filter(|_| !self.object.contains_key(name));
         Ok(self.given_number(name)?.or(default))
     }
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, NnError> {
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, NnError> {
         match self.value(name) {
             None => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -164,7 +195,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, NnError> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, NnError> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -172,11 +203,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, NnError> {
+    pub(crate) fn texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, NnError> {
         self.list(name, "a list of strings", Value::as_str)
     }
 
-    pub(super) fn numbers(&self, name: &str) -> Result<Option<Vec<f32>>, NnError> {
+    pub(crate) fn numbers(&self, name: &str) -> Result<Option<Vec<f32>>, NnError> {
         self.list(name, "a list of numbers", |value| value.as_f64().map(|number| number as f32))
     }
 
@@ -194,12 +225,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes note of a field that changes nothing here.
-    pub(super) fn skip(&self, name: &str) {
+    pub(crate) fn skip(&self, name: &str) {
         self.read.borrow_mut().insert(name.to_owned());
     }
 
     /// Refuses weights in a format of their own.
-    pub(super) fn refuse_quantization(&self) -> Result<(), NnError> {
+    pub(crate) fn refuse_quantization(&self) -> Result<(), NnError> {
         match self.object("quantization_config")? {
             None => Ok(()),
             Some(_) => Err(NnError::unsupported(
@@ -210,7 +241,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses whatever nobody read and may change the mathematics, unless it is switched off.
-    pub(super) fn refuse_unread(&self) -> Result<(), NnError> {
+    pub(crate) fn refuse_unread(&self) -> Result<(), NnError> {
         let read = self.read.borrow();
         let suspect = |name: &str| {
             !read.contains(name)
@@ -224,7 +255,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses whatever nobody read: for objects all of whose fields change the mathematics.
-    pub(super) fn refuse_all_unread(&self) -> Result<(), NnError> {
+    pub(crate) fn refuse_all_unread(&self) -> Result<(), NnError> {
         let read = self.read.borrow();
         match self.object.iter().find(|(name, value)| !read.contains(*name) && !is_off(value)) {
             None => Ok(()),
@@ -233,7 +264,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The name of a field, with its place.
-    pub(super) fn label(&self, name: &str) -> String {
+    pub(crate) fn label(&self, name: &str) -> String {
         format!("{}{name}", self.place)
     }
 
