@@ -1,4 +1,5 @@
-//! Random arrivals, cancellations, pauses, forks and steps, against a memory that remembers what was written where.
+//! Random arrivals, cancellations, pauses, forks and steps, with pictures that take a while and are dropped again, against a
+//! memory that remembers what was written where.
 
 use std::collections::BTreeMap;
 
@@ -92,8 +93,9 @@ const LONGEST: usize = 36;
 
 fn shapes() -> impl Strategy<Value = (CacheShape, SchedulerConfig)> {
     let windows = prop::collection::vec(prop::option::of(1..12_usize), 1..4);
-    (1..6_usize, windows, 0..20_usize, 1..6_usize, any::<bool>(), 1..4_usize, 1..20_usize).prop_map(
-        |(block_tokens, windows, more, batch, fixed, steps, chunk)| {
+    let pictures = (any::<bool>(), 0..3 * PICTURE_ROWS);
+    (1..6_usize, windows, 0..20_usize, 1..6_usize, pictures, 1..4_usize, 1..20_usize).prop_map(
+        |(block_tokens, windows, more, batch, (fixed, picture_rows), steps, chunk)| {
             let chunk = if fixed { steps * block_tokens } else { chunk };
             let group = |window: Option<usize>| {
                 let all = LONGEST.div_ceil(block_tokens);
@@ -105,7 +107,7 @@ fn shapes() -> impl Strategy<Value = (CacheShape, SchedulerConfig)> {
                 CacheGroup { window, blocks: least + more / 2 }
             };
             let groups = windows.into_iter().map(group).collect();
-            (CacheShape { block_tokens, groups }, SchedulerConfig { batch, chunk, fixed })
+            (CacheShape { block_tokens, groups }, SchedulerConfig { batch, chunk, fixed, picture_rows })
         },
     )
 }
@@ -123,13 +125,20 @@ fn next(items: &[Item]) -> Item {
     Item::Token((state % 5) as u32)
 }
 
+/// Rows that every picture has.
+const PICTURE_ROWS: usize = 4;
+/// Steps that every picture takes.
+const PICTURE_STEPS: u32 = 3;
+
 struct World {
     scheduler: Scheduler,
+    config: SchedulerConfig,
+    /// The picture that is being computed, and the steps it will take yet.
+    encoding: Option<(ContentHash, u32)>,
     memory: Memory,
     /// Each sequence's prompt, and how long it is to get. Further choices wait for the prompt.
     wanted: BTreeMap<SequenceKey, (Vec<Item>, usize, u32)>,
     paused: Vec<SequenceKey>,
-    batch: usize,
     jobs: u64,
 }
 
@@ -142,7 +151,8 @@ impl World {
             memory: Memory::new(shape),
             wanted: BTreeMap::new(),
             paused: Vec::new(),
-            batch: config.batch,
+            config,
+            encoding: None,
             jobs: 0,
         }
     }
@@ -158,7 +168,11 @@ impl World {
                         _ => Item::Token((prefix * 7 + row) as u32),
                     })
                     .collect();
-                prompt.extend((0..*own).map(|at| Item::Token((self.jobs as usize % 3 + at) as u32)));
+                let other = ContentHash::of(&(100 + self.jobs % 3));
+                prompt.extend((0..*own).map(|at| match at % 3 {
+                    1 => Item::Embedding { content: other, row: at as u32 },
+                    _ => Item::Token((self.jobs as usize % 3 + at) as u32),
+                }));
                 let key = SequenceKey::new(*class, JobId::new(self.jobs), 0);
                 self.jobs += 1;
                 let length = (prompt.len() + answer).min(LONGEST - 1);
@@ -190,8 +204,9 @@ impl World {
     fn step(&mut self, prefill: usize) {
         let plan = self.scheduler.plan(prefill);
         let runnable = self.wanted.keys().any(|key| !self.paused.contains(key));
-        assert_eq!(!plan.chunks.is_empty(), runnable, "a step goes on whenever something can");
-        assert!(plan.chunks.len() <= self.batch);
+        let encodes = self.encode(&plan);
+        assert_eq!(!plan.chunks.is_empty() || encodes, runnable, "a step goes on whenever something can");
+        assert!(plan.chunks.len() <= self.config.batch);
         for copy in &plan.copies {
             self.memory.copy(copy.group, copy.from, copy.to);
         }
@@ -200,6 +215,34 @@ impl World {
         for chunk in plan.chunks.iter().filter(|chunk| chunk.ends) {
             self.go_on(chunk.key);
         }
+        if let Some(wanted) = &plan.picture
+            && let Some((content, 0)) = self.encoding
+        {
+            assert_eq!(content, wanted.content);
+            let given_up = self.scheduler.picture_room(wanted, PICTURE_ROWS).unwrap();
+            assert!(!given_up.iter().any(|content| wanted.own.contains(content)));
+            self.scheduler.keep_picture(wanted, PICTURE_ROWS, &given_up);
+            self.encoding = None;
+        }
+        // One alone may take more than there is room for, or nothing would go on; so may those of a chunk that is not cut.
+        let rows = self.scheduler.pictures.rows();
+        assert!(rows <= self.config.picture_rows || rows == PICTURE_ROWS || self.config.fixed);
+    }
+
+    /// Computes on the picture that a plan wants. Whether it could.
+    fn encode(&mut self, plan: &Plan) -> bool {
+        let Some(wanted) = &plan.picture else { return false };
+        assert!(!self.paused.contains(&wanted.key), "nothing is computed for a paused sequence");
+        assert!(!self.scheduler.pictures.contains(wanted.content), "it is there already");
+        if self.scheduler.picture_room(wanted, PICTURE_ROWS).is_none() {
+            return false;
+        }
+        let steps = match self.encoding {
+            Some((content, steps)) if content == wanted.content => steps,
+            _ => PICTURE_STEPS,
+        };
+        self.encoding = Some((wanted.content, steps - 1));
+        true
     }
 
     fn run(&mut self, plan: &Plan) {
@@ -209,6 +252,16 @@ impl World {
             for (chunk, planned) in chunks.iter().zip(&plan.chunks) {
                 assert!(!self.paused.contains(&planned.key), "a paused sequence is left out");
                 assert!(!chunk.items.is_empty());
+                let length = self.scheduler.items(planned.key).len();
+                let chunks = self.config.chunk;
+                if self.config.fixed {
+                    assert_eq!(planned.end, length.min((planned.start / chunks + 1) * chunks));
+                }
+                for item in chunk.items {
+                    if let Item::Embedding { content, .. } = item {
+                        assert!(self.scheduler.pictures.contains(*content), "the rows are there");
+                    }
+                }
                 for (offset, item) in chunk.items.iter().enumerate() {
                     for (group, table) in chunk.tables.iter().enumerate() {
                         *memory.cell(group, table, chunk.start + offset) =
@@ -315,7 +368,7 @@ fn shape(block_tokens: usize, groups: &[(Option<usize>, usize)]) -> CacheShape {
     CacheShape { block_tokens, groups }
 }
 
-const EASY: SchedulerConfig = SchedulerConfig { batch: 8, chunk: 100, fixed: false };
+const EASY: SchedulerConfig = SchedulerConfig { batch: 8, chunk: 100, fixed: false, picture_rows: 100 };
 
 fn tokens(range: std::ops::Range<u32>) -> Vec<Item> {
     range.map(Item::Token).collect()
@@ -459,7 +512,7 @@ fn a_window_keeps_what_cached_prefixes_need_and_gives_the_rest_back_first() {
 
 #[test]
 fn fixed_chunks_are_cut_at_the_same_places_with_and_without_the_cache() {
-    let config = SchedulerConfig { batch: 8, chunk: 8, fixed: true };
+    let config = SchedulerConfig { batch: 8, chunk: 8, fixed: true, picture_rows: 100 };
     let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), config);
     scheduler.add(key(Priority::Normal, 1), tokens(0..21));
     assert_eq!(run(&mut scheduler, 3), [(1, 0, 8)]);
@@ -482,4 +535,130 @@ fn another_revision_shares_nothing() {
     assert_eq!(root("a").then(&tokens(0..4)), root("a").then(&tokens(0..4)));
     let picture = |of: &str| [Item::Embedding { content: ContentHash::of(of), row: 0 }];
     assert_ne!(root("a").then(&picture("cat")), root("a").then(&picture("dog")));
+}
+
+/// So many tokens, and a picture's rows.
+fn with_picture(text: std::ops::Range<u32>, name: &str, rows: u32) -> Vec<Item> {
+    let content = ContentHash::of(name);
+    tokens(text).into_iter().chain((0..rows).map(|row| Item::Embedding { content, row })).collect()
+}
+
+fn wanted(plan: &Plan) -> Option<(u64, ContentHash)> {
+    plan.picture.as_ref().map(|wanted| (wanted.key.job.get(), wanted.content))
+}
+
+/// Plans a step, computes its chunks and the whole of its picture.
+fn run_with_picture(scheduler: &mut Scheduler, rows: usize) -> (Vec<(u64, usize, usize)>, Option<u64>) {
+    let plan = scheduler.plan(100);
+    scheduler.commit(&plan);
+    let encoded = plan.picture.as_ref().and_then(|wanted| {
+        let given_up = scheduler.picture_room(wanted, rows)?;
+        scheduler.keep_picture(wanted, rows, &given_up);
+        Some(wanted.key.job.get())
+    });
+    (planned(&plan), encoded)
+}
+
+#[test]
+fn a_prompt_is_cut_before_a_picture_that_is_not_there_and_others_go_on() {
+    let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), EASY);
+    let (one, two) = (key(Priority::Normal, 1), key(Priority::Normal, 2));
+    let mut prompt = with_picture(0..6, "cat", 5);
+    prompt.extend(tokens(6..9));
+    scheduler.add(one, prompt);
+    scheduler.add(two, with_picture(50..53, "dog", 5));
+    let plan = scheduler.plan(100);
+    assert_eq!(planned(&plan), [(1, 0, 6), (2, 0, 3)]);
+    assert_eq!(wanted(&plan), Some((1, ContentHash::of("cat"))), "the one of higher rank first");
+    scheduler.commit(&plan);
+    scheduler.add(key(Priority::Low, 3), tokens(80..90));
+    let plan = scheduler.plan(100);
+    assert_eq!((planned(&plan), wanted(&plan)), (vec![(3, 0, 10)], Some((1, ContentHash::of("cat")))));
+    scheduler.keep_picture(plan.picture.as_ref().unwrap(), 5, &[]);
+    let plan = scheduler.plan(100);
+    assert_eq!(
+        (planned(&plan), wanted(&plan)),
+        (vec![(1, 6, 14), (3, 0, 10)], Some((2, ContentHash::of("dog"))))
+    );
+    assert_eq!(scheduler.take_picture_hits(), 0);
+}
+
+#[test]
+fn what_is_in_the_cache_needs_no_picture() {
+    let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), EASY);
+    let ask = |last: u32| {
+        let mut prompt = with_picture(0..3, "cat", 9);
+        prompt.extend(tokens(last..last + 3));
+        prompt
+    };
+    scheduler.add(key(Priority::Normal, 1), ask(20));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(1, 0, 3)], Some(1)));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(1, 3, 15)], None));
+    scheduler.remove(key(Priority::Normal, 1));
+    scheduler.pictures.remove(ContentHash::of("cat"));
+    // All of the picture is in full blocks.
+    scheduler.add(key(Priority::Normal, 2), ask(40));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(2, 12, 15)], None));
+    // Of this one a block's rest is not, and there its rows are wanted once more.
+    scheduler.add(key(Priority::Normal, 3), with_picture(0..3, "cat", 8));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![], Some(3)));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(3, 8, 11)], None));
+    // Equal text and another picture share the blocks before it alone.
+    scheduler.add(key(Priority::Normal, 4), with_picture(0..3, "dog", 9));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(4, 0, 3)], Some(4)));
+}
+
+#[test]
+fn rows_that_another_prompt_left_are_read_again() {
+    let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), EASY);
+    for (job, text) in [(1, 0..3), (2, 10..13)] {
+        scheduler.add(key(Priority::Normal, job), with_picture(text, "cat", 9));
+    }
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(1, 0, 3), (2, 0, 3)], Some(1)));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(1, 3, 12), (2, 3, 12)], None));
+    assert_eq!(scheduler.take_picture_hits(), 1);
+}
+
+#[test]
+fn a_picture_waits_until_those_of_higher_rank_have_read_theirs() {
+    let config = SchedulerConfig { picture_rows: 9, ..EASY };
+    let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), config);
+    scheduler.add(key(Priority::Normal, 1), with_picture(0..3, "cat", 30));
+    scheduler.add(key(Priority::Normal, 2), with_picture(10..13, "dog", 5));
+    assert_eq!(run_with_picture(&mut scheduler, 9).1, Some(1));
+    // The first reads a few rows a step; the second's would take their place.
+    let mut steps = 0;
+    while scheduler.pending(key(Priority::Normal, 1)) > 0 {
+        let plan = scheduler.plan(5);
+        if let Some(wanted) = &plan.picture {
+            assert_eq!(wanted.key.job.get(), 2);
+            assert_eq!(scheduler.picture_room(wanted, 9), None);
+        }
+        scheduler.commit(&plan);
+        steps += 1;
+        assert!(steps < 10);
+    }
+    assert_eq!(run_with_picture(&mut scheduler, 9).1, Some(2));
+    assert!(!scheduler.pictures.contains(ContentHash::of("cat")));
+    // One of higher rank does not wait for any.
+    scheduler.add(key(Priority::High, 3), with_picture(20..23, "cow", 5));
+    assert_eq!(run_with_picture(&mut scheduler, 9), (vec![(3, 0, 3), (2, 3, 8)], Some(3)));
+}
+
+#[test]
+fn fixed_chunks_wait_for_all_their_pictures() {
+    let config = SchedulerConfig { batch: 8, chunk: 8, fixed: true, picture_rows: 3 };
+    let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), config);
+    let mut prompt = with_picture(0..10, "cat", 2);
+    prompt.extend(with_picture(20..21, "dog", 9));
+    scheduler.add(key(Priority::Normal, 1), prompt);
+    assert_eq!(run_with_picture(&mut scheduler, 2), (vec![(1, 0, 8)], None));
+    assert_eq!(run_with_picture(&mut scheduler, 2), (vec![], Some(1)));
+    assert_eq!(
+        run_with_picture(&mut scheduler, 2),
+        (vec![], Some(1)),
+        "both are needed, whatever the memory"
+    );
+    assert_eq!(run_with_picture(&mut scheduler, 2), (vec![(1, 8, 16)], None));
+    assert_eq!(run_with_picture(&mut scheduler, 2), (vec![(1, 16, 22)], None));
 }
