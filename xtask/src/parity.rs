@@ -16,7 +16,7 @@ use crate::python::{Python, trained_model, workspace_root};
 fn fixtures(name: &str) -> &'static str {
     match name {
         "chat_templates" | "real_chat_templates" => "crates/generation/tests/fixtures",
-        "decoders" | "gguf_decoders" => "crates/nn/tests/fixtures",
+        "decoders" | "gguf_decoders" | "towers" => "crates/nn/tests/fixtures",
         "imaging" => "crates/imaging/tests/fixtures",
         "llava" => "crates/llava-vision/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long)]
     regenerate: bool,
     /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `imaging`, `llava`,
-    /// `real_chat_templates`, `static_pairs`.
+    /// `real_chat_templates`, `static_pairs`, `towers`.
     names: Vec<String>,
 }
 

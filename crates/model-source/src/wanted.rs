@@ -318,6 +318,27 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_pictures_comes_with_its_language_model_and_is_none_itself() {
+        let repo = ["a.Q4_0.gguf", "mmproj-a-f16.gguf", "other/mmproj-b.gguf"];
+        let both = Ok(names(&[repo[0], repo[1]]));
+        assert_eq!(pick_for("llava-vision", &repo, &[], None), both);
+        assert_eq!(pick_for("llava-vision", &repo, &[], Some(repo[0])), both);
+        assert_eq!(pick_for("llava-vision", &repo, &[], Some(repo[1])), Ok(names(&[repo[1]])));
+        // A modality that reads text only wants the language model alone.
+        assert_eq!(pick(&repo, &[], None), Ok(names(&[repo[0]])));
+        assert_eq!(pick(&repo, &[], Some(repo[0])), Ok(names(&[repo[0]])));
+        // Of two, nobody knows which.
+        let repo = ["a.Q4_0.gguf", "a-mmproj-f16.gguf", "a.MMPROJ-q8_0.gguf"];
+        assert_eq!(pick_for("llava-vision", &repo, &[], None), Ok(names(&[repo[0]])));
+        let repo = ["a.Q4_0.gguf", "a.Q8_0.gguf", "mmproj.gguf"];
+        let error = pick_for("llava-vision", &repo, &[], None).unwrap_err();
+        assert!(
+            error.starts_with("PLACE has several weights files: a.Q4_0.gguf, a.Q8_0.gguf; name one"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn several_quantisations_must_be_named() {
         let repo = ["a.Q4_0.gguf", "a.Q8_0.gguf"];
         let error = pick(&repo, &[], None).unwrap_err();

@@ -1,5 +1,6 @@
 //! exp, erf and what is made of them, number by number in f32, without branches: loops over them become vector instructions
-//! within [`wide`](crate::vector::wide).
+//! where they stand in a `with_simd` of their own. (A closure as large as these are is not inlined, and then is compiled for
+//! the least vectors there are.)
 //!
 //! The polynomials are least-maximum fits to the functions in double precision.
 

@@ -259,11 +259,17 @@ fn tile_of<'a, S: Simd, const R: usize>(
         }
     }
     for (row, sums) in rows.zip(sums) {
-        let middle = row.len().min(S::F32_LANES);
-        let (left, right) = row.split_at_mut(middle);
-        for (part, sum) in [left, right].into_iter().zip(sums) {
-            let so_far = simd.partial_load_f32s(part);
-            simd.partial_store_f32s(part, simd.add_f32s(so_far, sum));
+        // What takes parts of vectors is a call, and only the last panel may need it.
+        if row.len() == 2 * S::F32_LANES {
+            for (so_far, sum) in S::as_mut_simd_f32s(row).0.iter_mut().zip(sums) {
+                *so_far = simd.add_f32s(*so_far, sum);
+            }
+        } else {
+            let (left, right) = row.split_at_mut(row.len().min(S::F32_LANES));
+            for (part, sum) in [left, right].into_iter().zip(sums) {
+                let so_far = simd.partial_load_f32s(part);
+                simd.partial_store_f32s(part, simd.add_f32s(so_far, sum));
+            }
         }
     }
 }

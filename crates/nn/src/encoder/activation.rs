@@ -1,10 +1,10 @@
 //! What is between the two halves of a feed-forward layer.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::elementary::{erf, sigmoid};
 use crate::error::NnError;
-use crate::vector::wide;
 
 /// Activations of the towers' feed-forward layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,31 +38,62 @@ impl TowerActivation {
     }
 
     pub(crate) fn apply(self, numbers: &mut [f32]) {
-        each(
-            numbers,
-            match self {
-                Self::Gelu => |numbers| of_each(numbers, gelu),
-                Self::GeluTanh => |numbers| of_each(numbers, gelu_tanh),
-                Self::QuickGelu => |numbers| of_each(numbers, |x| x * sigmoid(1.702 * x)),
-            },
-        );
+        numbers
+            .par_chunks_mut(TASK)
+            .for_each(|numbers| Arch::new().dispatch(Apply { activation: self, numbers }));
     }
 }
 
 /// `gate = gate · sigmoid(gate) · up`.
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    gate.par_chunks_mut(TASK).zip(up.par_chunks(TASK)).for_each(|(gate, up)| {
-        wide(|| gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = *gate * sigmoid(*gate) * up));
-    });
+    let tasks = gate.par_chunks_mut(TASK).zip(up.par_chunks(TASK));
+    tasks.for_each(|(gate, up)| Arch::new().dispatch(Gate { gate, up }));
 }
 
-fn each(numbers: &mut [f32], work: fn(&mut [f32])) {
-    numbers.par_chunks_mut(TASK).for_each(work);
+struct Apply<'a> {
+    activation: TowerActivation,
+    numbers: &'a mut [f32],
 }
 
-#[inline(always)]
-fn of_each(numbers: &mut [f32], activation: impl Fn(f32) -> f32) {
-    wide(|| numbers.iter_mut().for_each(|number| *number = activation(*number)));
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match self.activation {
+            TowerActivation::Gelu => {
+                for number in self.numbers {
+                    *number = gelu(*number);
+                }
+            }
+            TowerActivation::GeluTanh => {
+                for number in self.numbers {
+                    *number = gelu_tanh(*number);
+                }
+            }
+            TowerActivation::QuickGelu => {
+                for number in self.numbers {
+                    *number *= sigmoid(1.702 * *number);
+                }
+            }
+        }
+    }
+}
+
+struct Gate<'a> {
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl WithSimd for Gate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (gate, up) in self.gate.iter_mut().zip(self.up) {
+            *gate *= sigmoid(*gate) * up;
+        }
+    }
 }
 
 #[inline(always)]

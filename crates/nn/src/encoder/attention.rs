@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::config::EncoderConfig;
@@ -10,7 +11,7 @@ use super::linear::PackedLinear;
 use crate::elementary::softmax_numerators;
 use crate::error::NnError;
 use crate::packed::Packed;
-use crate::vector::{scale, wide};
+use crate::vector::scale;
 
 #[derive(Debug)]
 pub(crate) struct Attention {
@@ -102,14 +103,12 @@ impl Heads {
             let scores = &mut scores[..queries.len() / self.size * length];
             keys.product_here(queries, None, scores);
             let mut inverse_sums = [0.0; QUERIES];
-            wide(|| {
-                let rows = scores.chunks_exact_mut(length).zip(&mut inverse_sums);
-                for (row, (scores, inverse_sum)) in rows.enumerate() {
-                    let visible = if self.causal { block * QUERIES + row + 1 } else { length };
-                    let (visible, hidden) = scores.split_at_mut(visible);
-                    *inverse_sum = 1.0 / softmax_numerators(visible);
-                    hidden.fill(0.0);
-                }
+            let first = self.causal.then_some(block * QUERIES);
+            Arch::new().dispatch(Softmax {
+                scores: &mut *scores,
+                length,
+                first,
+                inverse_sums: &mut inverse_sums,
             });
             values.product_here(scores, None, seen);
             for (seen, inverse_sum) in seen.chunks_exact_mut(self.size).zip(inverse_sums) {
@@ -117,6 +116,31 @@ impl Heads {
             }
         }
         seen
+    }
+}
+
+/// Rows of scores become weights relative to their largest, to be divided by their sum.
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    /// Keys there are.
+    length: usize,
+    /// The place of the first row in its sequence, if it sees only those before it and itself.
+    first: Option<usize>,
+    inverse_sums: &'a mut [f32],
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let rows = self.scores.chunks_exact_mut(self.length).zip(self.inverse_sums);
+        for (row, (scores, inverse_sum)) in rows.enumerate() {
+            let visible = self.first.map_or(self.length, |first| first + row + 1);
+            let (visible, hidden) = scores.split_at_mut(visible);
+            *inverse_sum = 1.0 / softmax_numerators(visible);
+            hidden.fill(0.0);
+        }
     }
 }
 

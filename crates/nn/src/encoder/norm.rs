@@ -1,10 +1,11 @@
 //! Layer normalisation (<https://arxiv.org/abs/1607.06450>).
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::error::NnError;
 use crate::store::TensorStore;
-use crate::vector::{dot, wide};
+use crate::vector::dot;
 
 /// Takes the mean from a row, divides by the standard deviation, multiplies by a weight and adds a bias.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl LayerNorm {
     pub(crate) fn apply_in_place(&self, rows: &mut [f32]) {
         let size = self.weight.len();
         rows.par_chunks_mut(TASK_ROWS * size).for_each(|rows| {
-            wide(|| rows.chunks_exact_mut(size).for_each(|row| self.row(row)));
+            Arch::new().dispatch(Rows { norm: self, rows });
         });
     }
 
@@ -48,6 +49,22 @@ impl LayerNorm {
         let scale = 1.0 / (dot(row, row) / size + self.eps).sqrt();
         for ((number, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
             *number = *number * scale * weight + bias;
+        }
+    }
+}
+
+struct Rows<'a> {
+    norm: &'a LayerNorm,
+    rows: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.rows.chunks_exact_mut(self.norm.weight.len()) {
+            self.norm.row(row);
         }
     }
 }

@@ -23,7 +23,7 @@ impl TextPass {
     }
 
     /// The rows of a text of the hidden state that [`TowerOutputs::hidden`](crate::TowerOutputs) names at this place, one for
-    /// each token. Nothing before the pass is done.
+    /// each token. Nothing before all layers are computed.
     #[must_use]
     pub fn hidden(&self, text: usize, place: usize) -> &[f32] {
         if self.run.is_done() { self.run.hidden(text, place) } else { &[] }

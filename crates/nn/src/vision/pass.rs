@@ -53,7 +53,7 @@ impl VisionPass {
     }
 
     /// The rows of a picture of the hidden state that [`TowerOutputs::hidden`](crate::TowerOutputs) names at this place: the
-    /// class token and the registers, if there are any, then the patches row by row. Nothing before the pass is done.
+    /// class token and the registers, if there are any, then the patches row by row. Nothing before all layers are computed.
     #[must_use]
     pub fn hidden(&self, picture: usize, place: usize) -> &[f32] {
         self.run.as_ref().filter(|run| run.is_done()).map_or(&[], |run| run.hidden(picture, place))

@@ -11,6 +11,7 @@ mod quantised;
 mod refusals;
 mod rounding;
 mod sequence;
+mod towers;
 mod trained;
 mod trained_file;
 mod weights;
