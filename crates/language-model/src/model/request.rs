@@ -225,7 +225,8 @@ fn picture_tokens<M: Modality>(
     };
     let mut tokens = 0_usize;
     for picture in pictures {
-        tokens += vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+        let more = vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+        tokens = tokens.saturating_add(more);
     }
     if tokens >= info.context {
         let (pictures, context) = (pictures.len(), info.context);
