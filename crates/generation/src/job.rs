@@ -22,6 +22,12 @@ pub trait GenerationRequest: Send + Sync + 'static {
         None
     }
 
+    /// The same for requests that have none, where it may take long: one that makes the model crash is known by it when it
+    /// comes again. `None`: it is not.
+    fn identify(&self) -> Option<Fingerprint> {
+        None
+    }
+
     /// The class it was submitted with: where blocks run out, the lowest gives way first.
     fn priority(&self) -> Priority {
         Priority::Normal

@@ -378,6 +378,10 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
         request.fingerprint()
     }
 
+    fn identify(request: &R) -> Option<Fingerprint> {
+        request.identify()
+    }
+
     fn room(&self) -> Room {
         // A job that is held up by its reader takes no place from others, but what it keeps has a bound.
         let most = self.limits.sequences;

@@ -198,7 +198,8 @@ impl Scheduler {
             let Some(sequence) = self.sequences.get_mut(&chunk.key) else { continue };
             for run in sequence.runs_in(chunk.start, chunk.end) {
                 self.pictures.touch(run.content);
-                let begins = run.start >= chunk.start;
+                // Only the first time counts: one that has given up its blocks reads it once more.
+                let begins = run.start >= chunk.start && !sequence.settled;
                 self.picture_hits += u64::from(begins && !sequence.computed_for.contains(&run.content));
             }
             if let Some(table) = &mut sequence.table {

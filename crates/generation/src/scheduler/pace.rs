@@ -52,12 +52,13 @@ impl Pace {
     /// `None`: not in this one. It is computed in pieces, and at least one at a time.
     ///
     /// Beside sequences that decode, a picture and prompts together get as long as those take by themselves, a picture at
-    /// least half of that. Where its pieces are longer, there are steps without.
+    /// least half of that. Where its pieces are longer, there are steps without. Alone, it gets what prompts leave of a
+    /// whole step, and at least a quarter of one.
     pub(crate) fn picture(&mut self, decoding: usize, took: Duration) -> Option<Duration> {
         if decoding == 0 {
             // Nobody is owed any time.
             self.credit = f64::INFINITY;
-            return Some(STEP.saturating_sub(took));
+            return Some(STEP.saturating_sub(took).max(STEP / 4));
         }
         let (took, step) = (took.as_secs_f64(), STEP.as_secs_f64());
         let decode = self.decode.unwrap_or(took);
@@ -187,7 +188,7 @@ mod tests {
         pace.spend(ms(3000));
         assert_eq!(pace.picture(0, ms(150)), Some(ms(50)));
         pace.spend(ms(3000));
-        assert_eq!(pace.picture(0, ms(250)), Some(ms(0)), "and at least a piece");
+        assert_eq!(pace.picture(0, ms(190)), Some(ms(50)), "however long prompts took");
         pace.learn(&plan(&[1]), ms(40));
         let time = pace.picture(1, ms(40)).unwrap();
         assert!((39..=41).contains(&time.as_millis()), "{time:?}");

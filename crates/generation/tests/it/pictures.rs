@@ -123,7 +123,7 @@ async fn four_streams_go_on_while_a_picture_is_computed() {
     assert!(steps >= 15 && most <= 12, "{steps} steps, and up to {most} pieces between two of them");
     // Pieces that are longer than a step: one at a time, and steps without any.
     let (steps, most) = beside_four_streams(10, ms(60), ms(15)).await;
-    assert!(steps >= 15 && most == 1, "{steps} steps, and up to {most} pieces between two of them");
+    assert!(steps >= 15 && most <= 2, "{steps} steps, and up to {most} pieces between two of them");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

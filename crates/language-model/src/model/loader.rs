@@ -130,7 +130,7 @@ impl<M: Modality> LanguageLoader<M> {
         pictures: &[PictureRows],
     ) -> Result<Conversed, ModelError> {
         let template = self.template()?;
-        self.prompts().check_messages(&chat.messages, &chat.variables)?;
+        self.prompts().check_chat(chat)?;
         let tools = self.tools(chat, template)?;
         if asked.format != ResponseFormat::Text && tools.is_some() {
             let message =

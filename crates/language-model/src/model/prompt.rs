@@ -1,9 +1,9 @@
-use generation::{ContentHash, Item};
+use generation::{ContentHash, Item, Tool};
 use model_source::{LanguageTokenizer, Special};
 use pool_core::ModelError;
 use serde_json::{Map, Value};
 
-use crate::message::Message;
+use super::ChatInput;
 use crate::vision::RenderedSpecial;
 
 /// How texts become prompts: tokens, and a picture's rows in the place of the image token.
@@ -71,11 +71,7 @@ impl PromptEncoder<'_> {
     }
 
     /// Refuses what a conversation says that would be read as a picture's place.
-    pub(super) fn check_messages(
-        &self,
-        messages: &[Message],
-        variables: &Map<String, Value>,
-    ) -> Result<(), ModelError> {
+    pub(super) fn check_chat(&self, chat: &ChatInput) -> Result<(), ModelError> {
         let Some(token) = self.image_token else { return Ok(()) };
         let refuse = |place: String| {
             let part = "{\"type\": \"image\"}";
@@ -83,11 +79,16 @@ impl PromptEncoder<'_> {
                 "{place} spells {token}, which stands for a picture; leave it out, or give a picture and a part {part}"
             )))
         };
-        if let Some(at) = messages.iter().position(|message| spells(message.fields(), token)) {
+        if let Some(at) = chat.messages.iter().position(|message| spells(message.fields(), token)) {
             return refuse(format!("messages[{at}]"));
         }
-        match variables.iter().find(|(_, value)| value_spells(value, token)) {
-            Some((name, _)) => refuse(format!("the template variable {name}")),
+        if let Some((name, _)) = chat.variables.iter().find(|(_, value)| value_spells(value, token)) {
+            return refuse(format!("the template variable {name}"));
+        }
+        let described = |tool: &Tool| tool.description.as_ref().is_some_and(|text| text.contains(token));
+        let tools = chat.tools.iter();
+        match tools.enumerate().find(|(_, tool)| described(tool) || value_spells(&tool.parameters, token)) {
+            Some((at, _)) => refuse(format!("tools[{at}]")),
             None => Ok(()),
         }
     }
@@ -134,12 +135,12 @@ fn joined<'a>(
     }
     let given = pictures.len();
     Err(ModelError::invalid(format!(
-        "the prompt has the image token {token} {places} times, and {given} pictures were given; both must be as many"
+        "pictures given: {given}, places for one ({token}) in the prompt: {places}; there must be as many"
     )))
 }
 
 fn spells(fields: &Map<String, Value>, token: &str) -> bool {
-    fields.values().any(|value| value_spells(value, token))
+    fields.iter().any(|(name, value)| name.contains(token) || value_spells(value, token))
 }
 
 fn value_spells(value: &Value, token: &str) -> bool {
