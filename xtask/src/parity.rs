@@ -18,6 +18,7 @@ fn fixtures(name: &str) -> &'static str {
         "chat_templates" | "real_chat_templates" => "crates/generation/tests/fixtures",
         "decoders" | "gguf_decoders" | "towers" => "crates/nn/tests/fixtures",
         "imaging" => "crates/imaging/tests/fixtures",
+        "llava" => "crates/llava-vision/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
     }
 }
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `imaging`,
+    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `imaging`, `llava`,
     /// `real_chat_templates`, `static_pairs`, `towers`.
     names: Vec<String>,
 }

@@ -21,8 +21,11 @@ pub enum TowerActivation {
 const TASK: usize = 8192;
 
 impl TowerActivation {
-    /// By the name that transformers has for it.
-    pub(crate) fn named(field: &str, name: &str) -> Result<Self, NnError> {
+    /// By the name that transformers has for it; `field` is where it stands, for the message.
+    ///
+    /// # Errors
+    /// [`NnError::Unsupported`] for another one.
+    pub fn named(field: &str, name: &str) -> Result<Self, NnError> {
         match name {
             "gelu" => Ok(Self::Gelu),
             "gelu_pytorch_tanh" | "gelu_new" => Ok(Self::GeluTanh),
