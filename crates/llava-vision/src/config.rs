@@ -50,7 +50,9 @@ fn default_tower() -> Value {
 const PINPOINTS: [[u64; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
 /// Fields of the top that are about other things than the mathematics, though their names have a part of [`SUSPECT`].
-const HARMLESS: [&str; 3] = ["image_seq_length", "vision_config", "text_config"];
+/// Whether there is a newline is one that the class has never asked: there is.
+const HARMLESS: [&str; 4] =
+    ["image_seq_length", "use_image_newline_parameter", "vision_config", "text_config"];
 
 /// Parts of names that fields which change what becomes of a picture have.
 const SUSPECT: [&str; 9] =
@@ -240,8 +242,6 @@ impl<'a> Reader<'a> {
             !is_known && !is_off && SUSPECT.iter().any(|part| name.contains(part))
         });
         match unknown {
-            // What the class has always done.
-            Some((name, Value::Bool(true))) if name == "use_image_newline_parameter" => Ok(()),
             Some((name, value)) => Err(unsupported(
                 format!("{name} {value}"),
                 "what transformers' LlavaConfig and LlavaNextConfig read is",
@@ -340,6 +340,63 @@ mod tests {
         assert_eq!(pinpoints[0], Size { height: 336, width: 672 });
     }
 
+    /// All that transformers 4 once wrote into each part of a configuration, whatever it was for.
+    fn dumped(mut part: Value) -> Value {
+        let leftovers = r#"{ "_name_or_path": "", "add_cross_attention": false, "architectures": ["X"], "bad_words_ids": null,
+            "begin_suppress_tokens": null, "chunk_size_feed_forward": 0, "cross_attention_hidden_size": null,
+            "decoder_start_token_id": null, "diversity_penalty": 0.0, "do_sample": false, "dropout": 0.0,
+            "early_stopping": false, "encoder_no_repeat_ngram_size": 0, "exponential_decay_length_penalty":
+            null, "finetuning_task": null, "id2label": {"0": "LABEL_0"}, "initializer_factor": 1.0,
+            "is_decoder": false, "is_encoder_decoder": false, "label2id": {"LABEL_0": 0}, "length_penalty": 1.0,
+            "max_length": 20, "num_beam_groups": 1, "num_beams": 1, "num_return_sequences": 1,
+            "output_attentions": false, "output_hidden_states": false, "prefix": null, "problem_type": null,
+            "pruned_heads": {}, "remove_invalid_values": false, "return_dict": true, "sep_token_id": null,
+            "temperature": 1.0, "tie_encoder_decoder": false, "tie_word_embeddings": true, "tokenizer_class":
+            null, "top_k": 50, "torch_dtype": null, "torchscript": false, "typical_p": 1.0, "use_bfloat16":
+            false, "vocab_size": 32064}"#;
+        let leftovers: Value = serde_json::from_str(leftovers).unwrap();
+        for (name, value) in leftovers.as_object().unwrap() {
+            let fields = part.as_object_mut().unwrap();
+            fields.entry(name.as_str()).or_insert_with(|| value.clone());
+        }
+        part
+    }
+
+    #[test]
+    fn configurations_of_published_models_are_read() {
+        let tower = json!({"model_type": "clip_vision_model", "hidden_size": 1024, "image_size": 336,
+            "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,
+            "projection_dim": 768});
+        let vicuna = read(json!({
+            "architectures": ["LlavaForConditionalGeneration"], "ignore_index": -100, "image_token_index": 32000,
+            "model_type": "llava", "pad_token_id": 32001, "projector_hidden_act": "gelu", "image_seq_length": 576,
+            "text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5", "architectures": ["LlamaForCausalLM"],
+                "max_position_embeddings": 4096, "model_type": "llama", "rms_norm_eps": 1e-05,
+                "torch_dtype": "float16", "vocab_size": 32064},
+            "tie_word_embeddings": false, "torch_dtype": "float16", "transformers_version": "4.36.0.dev0",
+            "vision_config": tower, "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+            "vocab_size": 32064,
+        }));
+        let vicuna = vicuna.unwrap();
+        assert_eq!((vicuna.tile_rows(), vicuna.layers.as_slice()), (576, [23].as_slice()));
+        let language = nn::DecoderConfig::from_huggingface(&vicuna.text).unwrap();
+        assert_eq!((language.hidden_size, language.output), (4096, nn::OutputHead::Separate));
+        let mistral = read(json!({
+            "architectures": ["LlavaNextForConditionalGeneration"], "ignore_index": -100, "image_token_index": 32000,
+            "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+            "model_type": "llava_next", "projector_hidden_act": "gelu", "use_image_newline_parameter": true,
+            "text_config": dumped(json!({"model_type": "mistral", "intermediate_size": 14336,
+                "max_position_embeddings": 32768, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+                "rope_theta": 1_000_000.0, "sliding_window": null, "tie_word_embeddings": false})),
+            "vision_config": dumped(tower), "vision_feature_layer": -2, "vision_feature_select_strategy": "default",
+            "torch_dtype": "float16", "vocab_size": 32064,
+        }));
+        let mistral = mistral.unwrap();
+        assert_eq!(mistral.most(), (576 + 48 * 49, 5));
+        let language = nn::DecoderConfig::from_huggingface(&mistral.text).unwrap();
+        assert!(language.layers.iter().all(|layer| layer.window.is_none()));
+    }
+
     #[test]
     fn layers_are_counted_from_either_end() {
         let tower = json!({"num_hidden_layers": 4});
@@ -390,6 +447,5 @@ mod tests {
         assert!(next("image_grid_pinpoints", json!([])).unwrap_err().contains("a list of pairs"));
         let error = next("vision_feature_select_strategy", json!("full")).unwrap_err();
         assert!(error.contains("\"full\" with this tower in llava_next"), "{error}");
-        assert!(next("use_image_newline_parameter", json!(true)).is_ok());
     }
 }

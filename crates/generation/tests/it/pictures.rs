@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use generation::GenerationConfig;
-use pool_core::{Error, JobOptions};
+use pool_core::{Error, JobOptions, Priority};
 
 use crate::scripted::{Ask, Drawing, Event, Pool, Script, alone, ask, shape, tokens};
 
@@ -214,4 +214,25 @@ async fn prompts_with_pictures_are_cut_at_fixed_positions_if_they_must() {
     // The second goes on from the last fixed position that the cache has all before.
     assert_eq!(chunks, [(0, 64), (64, 128), (128, 192), (192, length), (192, length + 1)]);
     assert_eq!(pool.script.encoded(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_more_urgent_picture_takes_over_and_the_other_comes_to_its_end() {
+    let mut script = Script::ample();
+    script.piece = Duration::from_millis(2);
+    let pool = Pool::new(script).await;
+    let slow = about("Slow: ", Drawing { name: "slow", pieces: 400 }, "What is it?");
+    let low = JobOptions::default().priority(Priority::Low);
+    let patient = Ask { priority: Priority::Low, ..slow.clone() };
+    let patient = pool.group.submit(patient, low).await.unwrap();
+    while !pool.script.events().contains(&Event::Piece("slow")) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let urgent = Ask { priority: Priority::High, ..about("Fast: ", CAT, "What is it?") };
+    as_alone(&pool, urgent).await;
+    assert_eq!(tokens(&patient.await.unwrap()), tokens(&alone(&slow, 0, &pool.script.shape).await));
+    let events = pool.script.events();
+    let ends: Vec<&Event> =
+        events.iter().filter(|event| !matches!(event, Event::Forward(_) | Event::Piece(_))).collect();
+    assert_eq!(ends, [&Event::Forgotten("slow"), &Event::Encoded("cat"), &Event::Encoded("slow")]);
 }

@@ -56,9 +56,7 @@ async fn every_generation_of_names_is_read() {
         }))
     };
     let both = |name: &str| newer(&older(name)?);
-    let renamings: [&dyn Fn(&str) -> Option<String>; 3] = [&older, &newer, &both];
-    for rename in renamings {
-        let folder = renamed("next-llama", rename);
+    for folder in [renamed("next-llama", older), renamed("next-llama", newer), renamed("next-llama", both)] {
         let stored = StoredVision::Folder(files(folder.path()).await);
         let tower = load(config("next-llama"), &stored).unwrap();
         let apart = worst(&rows(&tower, &pixels, 1).0, &wanted);
