@@ -31,7 +31,7 @@ pub(crate) const CASES: [&str; 6] =
     ["llava-llama", "llava-mistral", "llava-siglip", "next-llama", "next-mistral", "next-qwen2"];
 
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llava")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../llava-vision/tests/fixtures/llava")
 }
 
 pub(crate) fn picture(name: &str) -> Picture {

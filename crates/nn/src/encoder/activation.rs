@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::elementary::{erf, sigmoid};
+use crate::elementary::{erf, gelu_tanh, sigmoid};
 use crate::error::NnError;
 
 /// Activations of the towers' feed-forward layers.
@@ -99,14 +99,6 @@ impl WithSimd for Gate<'_> {
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// `0.5 x (1 + tanh(y))` is `x · sigmoid(2 y)`.
-#[inline(always)]
-fn gelu_tanh(x: f32) -> f32 {
-    // 2 sqrt(2 / pi)
-    const SCALE: f32 = std::f32::consts::SQRT_2 * std::f32::consts::FRAC_2_SQRT_PI;
-    x * sigmoid(SCALE * (x + 0.044_715 * x * x * x))
 }
 
 #[cfg(test)]
