@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imaging::{Layout, PixelValues, Processor};
 use language_model::{Error, RenderedSpecial, Vision, VisionFiles};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, Weights};
-use nn::{MlpConfig, NnError};
+use nn::{DecoderConfig, MlpConfig, NnError};
 use pool_core::{Footprint, ModelError};
 use serde_json::{Map, Value};
 
@@ -167,7 +167,12 @@ impl Vision for PictureReader {
     type Tower = PictureTower;
 
     fn language_config(config: Value, place: &str) -> Result<Value, Error> {
-        LlavaConfig::from_huggingface(&config).map(|config| config.text).map_err(refused(place))
+        match LlavaConfig::from_huggingface(&config) {
+            Ok(found) => Ok(found.text),
+            // A language model by itself, whose tower comes from elsewhere.
+            Err(_) if DecoderConfig::from_huggingface(&config).is_ok() => Ok(config),
+            Err(error) => Err(refused(place)(error)),
+        }
     }
 
     fn read(files: &VisionFiles<'_>) -> Result<Option<Self>, Error> {

@@ -78,6 +78,20 @@ async fn the_language_model_and_what_reads_pictures_may_each_be_a_gguf_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_model_by_itself_sees_with_an_mmproj_file() {
+    let tiny = Tiny::new("llava-llama");
+    tiny.edit("config.json", |config| *config = config["text_config"].take());
+    tiny.keep_tensors(|name| name.strip_prefix("language_model.").map(str::to_owned));
+    std::fs::remove_file(tiny.folder.path().join("processor_config.json")).unwrap();
+    let message = tiny.load().await.unwrap_err().to_string();
+    assert!(message.contains("model_type \"llama\" is not supported; llava and llava_next"), "{message}");
+    let mmproj = crate::tiny::fixtures().join("llava-llama/gguf/mmproj-model-f16.gguf");
+    let pool = tiny.load().vision(&*mmproj).await.unwrap();
+    let conversation = &tiny.conversations()[0];
+    assert_eq!(tokens(&ask(&pool, conversation).await.unwrap()), conversation.ids("greedy"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vocabulary_may_lack_the_image_token_and_a_template_parts_of_messages() {
     let tiny = Tiny::gguf("llava-llama");
     let path = tiny.folder.path().join("model.gguf");
