@@ -8,7 +8,7 @@ use model_source::{SharedWeights, Special};
 use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
 
 use super::pictures::Pictures;
-use super::prompt::{PictureRows, PromptEncoder, flattened};
+use super::prompt::{PictureRows, PromptEncoder, flattened, in_parts, texts};
 use super::request::{Asked, ChatInput, Input};
 use super::{CachedDecoder, Occupancies, PooledModel, Request, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
@@ -179,17 +179,29 @@ impl<M: Modality> LanguageLoader<M> {
             now: None,
         };
         let rendered = template.render(&chat);
-        let Some(token) = self.vision().map(Vision::image_token).filter(|_| !pictures.is_empty()) else {
+        let Some(token) = self.vision().map(Vision::image_token) else {
             return Ok(rendered?);
         };
-        match rendered {
-            Ok(rendered) if rendered.contains(token) => Ok(rendered),
-            // A template that knows no parts: it is of a language model that was made for text only.
-            as_parts => {
-                chat.messages = flattened(chat.messages, token);
-                template.render(&chat).or(as_parts).map_err(ModelError::from)
+        let texts = texts(&chat.messages);
+        let is_whole = |rendered: &String| {
+            (pictures.is_empty() || rendered.contains(token))
+                && texts.iter().all(|text| rendered.contains(text))
+        };
+        if let Ok(rendered) = &rendered
+            && is_whole(rendered)
+        {
+            return Ok(rendered.clone());
+        }
+        // A template that knows parts only leaves texts out, or fails; one that knows none is of a language model that was
+        // made for text only.
+        let asked = std::mem::take(&mut chat.messages);
+        for messages in [in_parts(asked.clone()), flattened(asked, token)] {
+            chat.messages = messages;
+            if let Some(rendered) = template.render(&chat).ok().filter(is_whole) {
+                return Ok(rendered);
             }
         }
+        rendered.map_err(ModelError::from)
     }
 
     /// The tools that the model is shown, and how it calls them.

@@ -1,7 +1,7 @@
 use generation::{ContentHash, Item, Tool};
 use model_source::{LanguageTokenizer, Special};
 use pool_core::ModelError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::ChatInput;
 use crate::vision::RenderedSpecial;
@@ -111,6 +111,22 @@ pub(super) fn flattened(mut messages: Vec<Value>, image_token: &str) -> Vec<Valu
         }
     }
     messages
+}
+
+/// Messages as a template reads them that knows parts only: what has a text for its content has one part of it.
+pub(super) fn in_parts(mut messages: Vec<Value>) -> Vec<Value> {
+    for content in messages.iter_mut().filter_map(|message| message.get_mut("content")) {
+        if let Value::String(text) = content {
+            *content = json!([{"type": "text", "text": text}]);
+        }
+    }
+    messages
+}
+
+/// What the prompt has of a conversation, if its template leaves nothing out. Templates put no space around it, or take it.
+pub(super) fn texts(messages: &[Value]) -> Vec<String> {
+    let contents = messages.iter().filter_map(|message| message.get("content")?.as_str());
+    contents.map(|text| text.trim().to_owned()).collect()
 }
 
 /// Pieces of text, and between each two a picture's rows.

@@ -97,14 +97,14 @@ async fn a_text_cannot_take_a_pictures_place() {
         (Message::user("Look: <image>"), 0, spelled),
         (Message::user("Look: <image>"), 1, spelled),
         (about(1, "Or <image>?"), 2, spelled),
-        (about(1, "What is it?"), 0, "1 times, and 0 pictures were given"),
-        (about(1, "What is it?"), 2, "1 times, and 2 pictures were given"),
-        (Message::user("What is it?"), 1, "0 times, and 1 pictures were given"),
+        (about(1, "What is it?"), 0, "pictures given: 0, places for one (<image>) in the prompt: 1"),
+        (about(1, "What is it?"), 2, "pictures given: 2, places for one (<image>) in the prompt: 1"),
+        (Message::user("What is it?"), 1, "pictures given: 1, places for one (<image>) in the prompt: 0"),
         // Pieces that only the template puts together.
         (
             Message::user(json!([{"type": "text", "text": "<ima"}, {"type": "text", "text": "ge>"}])),
             0,
-            "1 times, and 0 pictures were given",
+            "pictures given: 0, places for one (<image>) in the prompt: 1",
         ),
     ] {
         let message = invalid(chat(message, pictures).await.unwrap_err());
@@ -112,7 +112,10 @@ async fn a_text_cannot_take_a_pictures_place() {
         lives(&pool).await;
     }
     let call = pool.complete("No picture: <image>.").max_tokens(2);
-    assert!(invalid(call.await.unwrap_err()).contains("1 times, and 0 pictures were given"));
+    assert!(
+        invalid(call.await.unwrap_err())
+            .contains("pictures given: 0, places for one (<image>) in the prompt: 1")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,9 @@
 //! Conversations about pictures: what transformers writes, through all layers down to the public face.
 
 use futures::StreamExt as _;
-use llava_vision::{Chat, LlavaVision};
+use llava_vision::{Chat, LlavaVision, Message};
 
-use crate::tiny::{CASES, Conversation, SPELLINGS, Tiny, picture, tokens};
+use crate::tiny::{CASES, Conversation, SPELLINGS, Tiny, about, picture, tokens};
 
 fn ask(pool: &LlavaVision, conversation: &Conversation) -> Chat {
     pool.chat(conversation.messages())
@@ -91,6 +91,29 @@ async fn a_vocabulary_may_lack_the_image_token_and_a_template_parts_of_messages(
         let conversation = &tiny.conversations()[0];
         let answer = ask(&pool, conversation).await.unwrap();
         assert_eq!(tokens(&answer), conversation.ids("greedy"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_knows_parts_only_loses_no_text() {
+    // As those of published LLaVA models are: pictures first, and of a text that is no part not a letter.
+    let template = "{% for message in messages %}{{ message['role'].upper() }}: \
+        {%- for part in message['content'] | selectattr('type', 'equalto', 'image') %}{{ ' <image>\n' }}{% endfor %}\
+        {%- for part in message['content'] | selectattr('type', 'equalto', 'text') %}{{ ' ' + part['text'] }}{% endfor %}\
+        {{ ' ' }}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
+    let tiny = Tiny::new("llava-llama");
+    let pool = tiny.load().chat_template(template).await.unwrap();
+    let parts = |text: &str| serde_json::json!([{"type": "text", "text": text}]);
+    let ask = async |content: serde_json::Value, pictures: usize| {
+        let asked = [Message::system(content), about(pictures, "What is it?")];
+        let call = pool.chat(asked).pictures(vec![picture("square"); pictures]).max_tokens(8);
+        let answer = call.await.unwrap();
+        (answer.usage.prompt, tokens(&answer))
+    };
+    for pictures in [0, 1] {
+        let spelled = ask(parts("Be brief about it."), pictures).await;
+        assert_eq!(ask("Be brief about it.".into(), pictures).await, spelled);
+        assert_ne!(ask("Be long.".into(), pictures).await, spelled);
     }
 }
 
