@@ -17,6 +17,7 @@ fn fixtures(name: &str) -> &'static str {
     match name {
         "chat_templates" | "real_chat_templates" => "crates/generation/tests/fixtures",
         "decoders" | "gguf_decoders" | "towers" => "crates/nn/tests/fixtures",
+        "image_embedding" => "crates/image-embedding/tests/fixtures",
         "imaging" => "crates/imaging/tests/fixtures",
         "llava" => "crates/llava-vision/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `imaging`, `llava`,
+    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `image_embedding`, `imaging`, `llava`,
     /// `real_chat_templates`, `static_pairs`, `towers`.
     names: Vec<String>,
 }

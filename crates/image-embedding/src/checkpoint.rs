@@ -25,6 +25,13 @@ const MOST_TOKENS: usize = 8192;
 /// Tokens of pictures and texts whose activations the model's working set has room for.
 pub(crate) const WORKING_TOKENS: usize = 1024;
 
+/// What decoding a picture may take at most without being counted against its job: that of a photograph of 15 megapixels in
+/// the costliest form there is. Few pictures are decoded at a time, many may wait, and hardly any takes that much.
+pub(crate) const DECODING_BYTES: u64 = 256 << 20;
+
+/// What the working set has for decoding: photographs of 12 megapixels as they mostly are.
+const DECODING_WORKING_SET: u64 = 64 << 20;
+
 /// A model's folder, read and checked; its weights can be loaded any number of times.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
@@ -78,7 +85,8 @@ impl Checkpoint {
     pub(crate) fn footprint(&self) -> Footprint {
         let text = self.text.as_ref().map_or(0, |side| side.config.parameters(side.config.layers));
         let weights = self.vision.parameters(self.vision.layers).saturating_add(text);
-        let working_set = self.vision.activation_bytes(WORKING_TOKENS, 0);
+        let working_set =
+            self.vision.activation_bytes(WORKING_TOKENS, 0).saturating_add(DECODING_WORKING_SET);
         Footprint { weights: Bytes(weights.saturating_mul(4)), working_set: Bytes(working_set) }
     }
 

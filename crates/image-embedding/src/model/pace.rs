@@ -33,11 +33,13 @@ impl Pace {
         self.tokens = (self.tokens * (1.0 - WEIGHT) + aimed * WEIGHT).clamp(LEAST, MOST);
     }
 
-    /// Room for more, where so many tokens are under way.
-    pub(super) fn room(&self, active: usize) -> Room {
+    /// Room for more, where so many jobs of so many tokens are under way.
+    pub(super) fn room(&self, jobs: usize, tokens: usize) -> Room {
         match (self.tokens * AHEAD) as usize {
-            most if active >= most => Room::NONE,
-            most => Room::new(most - active, Tokens((most - active) as u64)),
+            most if tokens < most => Room::new(most - tokens, Tokens((most - tokens) as u64)),
+            // A large picture alone may be overtaken by one that is more urgent.
+            _ if jobs == 1 => Room::jobs(1),
+            _ => Room::NONE,
         }
     }
 }
@@ -54,10 +56,10 @@ mod tests {
             slow.learn(257, Duration::from_secs(2), step);
             fast.learn(50, Duration::from_millis(5), step);
         }
-        assert_eq!(slow.room(0).tokens, Tokens(512));
-        assert_eq!(fast.room(0).tokens, Tokens(1024));
-        assert_eq!(fast.room(1000).tokens, Tokens(24));
-        assert_eq!(fast.room(1024), Room::NONE);
-        assert_eq!(slow.room(9000), Room::NONE);
+        assert_eq!(slow.room(0, 0).tokens, Tokens(512));
+        assert_eq!(fast.room(0, 0).tokens, Tokens(1024));
+        assert_eq!(fast.room(20, 1000).tokens, Tokens(24));
+        assert_eq!(fast.room(2, 1024), Room::NONE);
+        assert_eq!((slow.room(1, 9000), slow.room(2, 9000)), (Room::jobs(1), Room::NONE));
     }
 }
