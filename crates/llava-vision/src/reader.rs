@@ -177,11 +177,9 @@ impl Vision for PictureReader {
 
     fn read(files: &VisionFiles<'_>) -> Result<Option<Self>, Error> {
         let source = files.vision.unwrap_or(files.language);
-        // A GGUF file that was named for this is an mmproj; one that holds the language model may have one beside it.
-        let file = match files.vision {
-            Some(source) => source.gguf_file(),
-            None => source.projector_file(),
-        };
+        // One beside a language model counts; a GGUF file that was named for this is one itself.
+        let named = || files.vision.and_then(ModelFiles::gguf_file);
+        let file = source.projector_file().or_else(named);
         if let Some(file) = file {
             return Self::of_mmproj(Gguf::open(file)?, [source, files.language], files).map(Some);
         }

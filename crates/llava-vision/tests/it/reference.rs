@@ -60,6 +60,7 @@ async fn the_language_model_and_what_reads_pictures_may_each_be_a_gguf_file() {
         ("one folder", LlavaVision::load(tiny.folder.path())),
         ("one file of the folder", LlavaVision::load(&*language)),
         ("an mmproj from elsewhere", LlavaVision::load(alone.path()).vision(&*mmproj)),
+        ("a folder with both, elsewhere", LlavaVision::load(alone.path()).vision(tiny.folder.path())),
         ("a checkpoint's tower", LlavaVision::load(alone.path()).vision(whole.folder.path())),
         ("a checkpoint's language model", LlavaVision::load(whole.folder.path()).vision(&*mmproj)),
     ] {
