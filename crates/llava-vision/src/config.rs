@@ -46,8 +46,8 @@ fn default_tower() -> Value {
     })
 }
 
-/// The resolutions that LLaVA-NeXT's class takes where none are said.
-const PINPOINTS: [[u64; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
+/// The resolutions that LLaVA-NeXT's classes, the model's and the processor's, take where none are said.
+pub(crate) const PINPOINTS: [[u64; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
 /// Fields of the top that are about other things than the mathematics, though their names have a part of [`SUSPECT`].
 /// Whether there is a newline is one that the class has never asked: there is.

@@ -7,10 +7,10 @@ use language_model::{Error, RenderedSpecial, Vision, VisionFiles};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, Weights};
 use nn::{DecoderConfig, MlpConfig, NnError};
 use pool_core::{Footprint, ModelError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::Picture;
-use crate::config::{Family, LlavaConfig};
+use crate::config::{Family, LlavaConfig, PINPOINTS};
 use crate::grid::{Grid, Size};
 use crate::mmproj::Mmproj;
 use crate::tower::{self, Arrangement, PictureTower};
@@ -244,13 +244,14 @@ fn processor_config(files: &ModelFiles) -> Result<Option<Value>, Error> {
 
 /// Refuses a processor that chooses among other resolutions than the model expects.
 fn check_pinpoints(family: &Family, processor: &Value) -> Result<(), String> {
-    let (Family::LlavaNext { pinpoints }, Some(given)) = (family, processor.get("image_grid_pinpoints"))
-    else {
+    let Family::LlavaNext { pinpoints } = family else {
         return Ok(());
     };
+    let given = processor.get("image_grid_pinpoints").filter(|given| !given.is_null());
+    let given = given.cloned().unwrap_or_else(|| json!(PINPOINTS));
     let expected: Value =
         pinpoints.iter().map(|size| vec![size.height, size.width]).collect::<Vec<_>>().into();
-    match given.is_null() || *given == expected {
+    match given == expected {
         true => Ok(()),
         false => Err(format!(
             "the image processor's image_grid_pinpoints are {given}, and the model's are {expected}; they must be equal"

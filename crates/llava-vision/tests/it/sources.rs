@@ -63,6 +63,12 @@ async fn what_the_files_contradict_is_told() {
         content["image_processor"]["image_grid_pinpoints"] = json!([[56, 28], [28, 56]]);
     });
     assert!(refusal(&tiny).await.contains("they must be equal"));
+    // What the processor does not say is its class's.
+    tiny.edit("processor_config.json", |content| {
+        content["image_processor"]["image_grid_pinpoints"] = json!(null)
+    });
+    let message = refusal(&tiny).await;
+    assert!(message.contains("image_grid_pinpoints are [[336,672],[672,336]"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
