@@ -19,6 +19,7 @@ fn fixtures(name: &str) -> &'static str {
         "decoders" | "gguf_decoders" | "towers" => "crates/nn/tests/fixtures",
         "image_embedding" => "crates/image-embedding/tests/fixtures",
         "imaging" => "crates/imaging/tests/fixtures",
+        "llava" => "crates/llava-vision/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
     }
 }
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long)]
     regenerate: bool,
     /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `image_embedding`,
-    /// `imaging`, `real_chat_templates`, `static_pairs`, `towers`.
+    /// `imaging`, `llava`, `real_chat_templates`, `static_pairs`, `towers`.
     names: Vec<String>,
 }
 

@@ -37,13 +37,19 @@ impl Python {
 
     /// Runs one script of `xtask/python`; an exit status other than 0 is an error.
     pub(crate) fn script(&self, name: &str, arguments: impl FnOnce(&mut Command)) -> Result<()> {
+        let mut command = self.command(name);
+        arguments(&mut command);
+        run(&mut command)
+    }
+
+    /// What runs one script of `xtask/python`.
+    pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.interpreter);
         command
             .arg(self.scripts.join(name))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("TOKENIZERS_PARALLELISM", "false");
-        arguments(&mut command);
-        run(&mut command)
+        command
     }
 
     /// The scripts whose names begin so, without that beginning and the suffix, in order.

@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model_source::Progress;
-use pool_core::{Deadline, Engine};
+use image_embedding::ImageEmbedding;
+use language_model::{Load, Modality as Writing};
+use llava_vision::LlavaVision;
+use model_source::{Dtype, Progress};
+use pool_core::{Deadline, Engine, GroupConfig};
 use text_embedding::Ranker;
 use text_to_text::TextToText;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{Modality, ModelSettings, read_text};
-use crate::failure::told;
+use crate::config::{Modality, ModelSettings, TextSettings, read_text};
+use crate::failure;
 
 /// Every model the server was told of.
 #[derive(Debug)]
@@ -46,7 +49,23 @@ pub(crate) enum Standing {
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     Ranker(Ranker),
+    Image(ImageEmbedding),
+    Vision(LlavaVision),
     Text(TextToText),
+}
+
+impl Served {
+    /// What it is for, to those who asked it for something else.
+    pub(crate) fn purpose(&self) -> &'static str {
+        match self {
+            Self::Ranker(Ranker::Embedding(_)) => "embeds texts; use it with /v1/embeddings or /v1/rerank",
+            Self::Ranker(_) => "is a cross-encoder, which only ranks; use it with /v1/rerank",
+            Self::Image(_) => "embeds pictures and texts; use it with /v1/embeddings",
+            Self::Vision(_) | Self::Text(_) => {
+                "writes text; use it with /v1/chat/completions or /v1/completions"
+            }
+        }
+    }
 }
 
 /// Why a name stands for no model that could be used now.
@@ -171,21 +190,19 @@ impl Entry {
                 let load = Ranker::load_in(engine, source).group(group).dtype(dtype);
                 Ok(Served::Ranker(load.lazy(true).progress(progress).await?))
             }
+            Modality::ImageEmbedding => {
+                let load = ImageEmbedding::load_in(engine, source).group(group).dtype(dtype);
+                Ok(Served::Image(load.lazy(true).progress(progress).await?))
+            }
+            Modality::LlavaVision => {
+                let mut load = told(LlavaVision::load_in(engine, source), group, dtype, &text).await?;
+                if let Some(vision) = text.vision {
+                    load = load.vision(vision);
+                }
+                Ok(Served::Vision(load.lazy(true).progress(progress).await?))
+            }
             Modality::TextToText => {
-                let mut load = TextToText::load_in(engine, source).group(group).dtype(dtype);
-                load = load.deterministic(text.deterministic);
-                if let Some(bytes) = text.kv_cache {
-                    load = load.kv_cache(bytes);
-                }
-                if let Some(tokens) = text.context {
-                    load = load.context(tokens);
-                }
-                if let Some(sequences) = text.sequences {
-                    load = load.sequences(sequences);
-                }
-                if let Some(path) = text.chat_template {
-                    load = load.chat_template(read_text(&path, "chat_template").await?);
-                }
+                let load = told(TextToText::load_in(engine, source), group, dtype, &text).await?;
                 Ok(Served::Text(load.lazy(true).progress(progress).await?))
             }
         }
@@ -203,7 +220,7 @@ impl Entry {
                     return;
                 }
                 Err(error) => {
-                    let why: Arc<str> = told(&*error).into();
+                    let why: Arc<str> = failure::told(&*error).into();
                     let again = Instant::now() + pause;
                     self.standing.send_replace(Standing::Failed { why: Arc::clone(&why), again });
                     if announced.wait_for(|announced| *announced).await.is_err() {
@@ -216,6 +233,29 @@ impl Entry {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// The loading of a model that writes text, with what is told of those.
+async fn told<M: Writing>(
+    load: Load<M>,
+    group: GroupConfig,
+    dtype: Dtype,
+    text: &TextSettings,
+) -> anyhow::Result<Load<M>> {
+    let mut load = load.group(group).dtype(dtype).deterministic(text.deterministic);
+    if let Some(bytes) = text.kv_cache {
+        load = load.kv_cache(bytes);
+    }
+    if let Some(tokens) = text.context {
+        load = load.context(tokens);
+    }
+    if let Some(sequences) = text.sequences {
+        load = load.sequences(sequences);
+    }
+    if let Some(path) = &text.chat_template {
+        load = load.chat_template(read_text(path, "chat_template").await?);
+    }
+    Ok(load)
 }
 
 /// Tells the log of a download.

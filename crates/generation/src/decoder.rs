@@ -1,4 +1,5 @@
-use crate::item::Item;
+use crate::item::{ContentHash, Item};
+use crate::job::JobPicture;
 
 /// A block of a cache group: room for the keys and values of [`CacheShape::block_tokens`] positions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -52,6 +53,9 @@ pub enum LogitRows {
 
 /// A network that computes chunks of many sequences in one pass, their state in a cache of blocks.
 pub trait Decoder: Send + 'static {
+    /// What a picture is prepared to: see [`JobPicture`]. [`Infallible`](std::convert::Infallible) where only text is read.
+    type Pixels: Send + Sync + 'static;
+
     /// Logits a row has.
     fn vocab_size(&self) -> usize;
 
@@ -76,6 +80,31 @@ pub trait Decoder: Send + 'static {
     ///
     /// When the decoder is broken.
     fn copy_block(&mut self, group: usize, from: BlockId, to: BlockId) -> Result<(), DecodeError>;
+
+    /// Rows of pictures there is memory for. Which pictures are kept is not the decoder's to decide.
+    fn picture_rows(&self) -> usize {
+        0
+    }
+
+    /// Goes on computing a picture's rows, piece by piece: at least one, and another each time `go_on` says so. `true`: they
+    /// are there, and chunks may hold them until [`Decoder::forget_picture`]. Only one picture is computed at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Picture`] when the picture is at fault and the decoder is fit to go on.
+    fn encode(
+        &mut self,
+        picture: &JobPicture<Self::Pixels>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, DecodeError> {
+        let _ = (picture, go_on);
+        Err(DecodeError::picture("this model reads text only"))
+    }
+
+    /// Lets go of a picture's rows, or of what has been computed of them.
+    fn forget_picture(&mut self, content: ContentHash) {
+        let _ = content;
+    }
 }
 
 /// Why a pass yielded nothing.
@@ -91,6 +120,9 @@ pub enum DecodeError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync + 'static>,
     },
+    /// The rows of the picture cannot be computed.
+    #[error("the picture cannot be computed: {0}")]
+    Picture(#[source] Box<dyn std::error::Error + Send + Sync + 'static>),
     /// The decoder failed.
     #[error("{0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync + 'static>),
@@ -100,6 +132,11 @@ impl DecodeError {
     /// A chunk that cannot be computed, and why.
     pub fn chunk(index: usize, cause: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>) -> Self {
         Self::Chunk { index, cause: cause.into() }
+    }
+
+    /// A picture that cannot be computed, and why.
+    pub fn picture(cause: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>) -> Self {
+        Self::Picture(cause.into())
     }
 
     /// A failure of the decoder.

@@ -28,7 +28,7 @@ impl Item {
 
 /// Stands for a picture's content: 128 bits keyed by secrets of this process, so that nobody outside can make two
 /// pictures that share cache blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ContentHash([u64; 2]);
 
 static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();

@@ -1,10 +1,12 @@
+use std::convert::Infallible;
+
 use pool_core::{Cost, Fingerprint, ModelError, Priority};
 use tokio::time::Instant;
 
 use crate::blocks::BlockPool;
 use crate::decoder::CacheShape;
 use crate::grammar::Grammar;
-use crate::item::Item;
+use crate::item::{ContentHash, Item};
 use crate::sampling::SamplingParams;
 use crate::stop::StopStrings;
 use crate::tools::ToolUse;
@@ -17,6 +19,12 @@ pub trait GenerationRequest: Send + Sync + 'static {
     /// Stands for its whole content, so that equal requests can be joined. Requests that draw their seed at random
     /// have none, or their seed in it.
     fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+
+    /// The same for requests that have none, where it may take long: one that makes the model crash is known by it when it
+    /// comes again. `None`: it is not.
+    fn identify(&self) -> Option<Fingerprint> {
         None
     }
 
@@ -57,11 +65,24 @@ pub fn expected_cost(prompt: usize, choices: u32, max_tokens: Option<usize>, byt
     Cost::new((prompt + answers) as u64, bytes as u64)
 }
 
+/// A picture of a prompt.
+#[derive(Clone, Debug)]
+pub struct JobPicture<P> {
+    /// What it is known by in the prompt.
+    pub content: ContentHash,
+    /// How many rows it has.
+    pub rows: u32,
+    /// What the rows are computed from: the decoder's own.
+    pub pixels: P,
+}
+
 /// A prepared request: what a [`GenerationModel`](crate::GenerationModel) computes on.
 #[derive(Debug)]
-pub struct GenerationJob {
+pub struct GenerationJob<P = Infallible> {
     /// What the answers follow.
     pub prompt: Vec<Item>,
+    /// Each picture that the prompt has rows of. They are held until the job ends: rows may have to be computed again.
+    pub pictures: Vec<JobPicture<P>>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
     /// Answers wanted. They share the prompt's blocks.
@@ -78,11 +99,12 @@ pub struct GenerationJob {
     pub tools: Option<ToolUse>,
 }
 
-impl GenerationJob {
+impl<P> GenerationJob<P> {
     /// One answer to a prompt, drawn as the model has it.
     pub fn new(prompt: Vec<Item>) -> Self {
         Self {
             prompt,
+            pictures: Vec::new(),
             sampling: SamplingParams::default(),
             choices: 1,
             max_tokens: None,
@@ -136,6 +158,24 @@ impl GenerationJob {
                  the prompt or give the model more memory",
                 limits.cache
             )));
+        }
+        Ok(())
+    }
+
+    /// The picture that is known by this.
+    pub(crate) fn picture(&self, content: ContentHash) -> Option<&JobPicture<P>> {
+        self.pictures.iter().find(|picture| picture.content == content)
+    }
+
+    /// Refuses a prompt with rows that none of its pictures has.
+    pub(crate) fn check_pictures(&self) -> Result<(), ModelError> {
+        for item in &self.prompt {
+            let Item::Embedding { content, row } = *item else { continue };
+            let rows = self.picture(content).map_or(0, |picture| picture.rows);
+            if row >= rows {
+                let message = format!("row {row} of a picture that has {rows}: a defect, please report it");
+                return Err(ModelError::failed(message));
+            }
         }
         Ok(())
     }

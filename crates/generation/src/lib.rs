@@ -5,6 +5,9 @@
 //! step, shares the blocks of equal prefixes, draws tokens, and turns them into text. A modality adds a decoder, a
 //! [`Vocabulary`], and a loader that prepares a [`GenerationJob`] from its own request.
 //!
+//! Prompts may hold rows of pictures in the place of tokens. A decoder computes them piece by piece, beside everything else,
+//! and they are kept for prompts to come.
+//!
 //! Around it: [`ChatTemplate`] renders conversations as transformers does, [`Grammars`] compiles JSON schemas and calls
 //! of [`Tools`] into what an answer must look like, and [`ToolFormat`] knows how families of models write such calls.
 //!
@@ -48,7 +51,8 @@ pub use decoder::{BlockId, CacheGroup, CacheShape, Chunk, DecodeError, Decoder, 
 pub use grammar::{Grammar, Grammars};
 pub use item::{ContentHash, Item};
 pub use job::{
-    GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache, check_counts, expected_cost,
+    GenerationConfig, GenerationJob, GenerationRequest, JobPicture, Limits, UnusableCache, check_counts,
+    expected_cost,
 };
 pub use model::GenerationModel;
 pub use occupancy::Occupancy;

@@ -19,6 +19,10 @@ pub const PROMPT_TOKENS: &str = "candlepool_generation_prompt_tokens_total";
 pub const CACHED_TOKENS: &str = "candlepool_generation_cached_prompt_tokens_total";
 /// Positions computed, prompts and answers, those computed again included (counter).
 pub const COMPUTED_TOKENS: &str = "candlepool_generation_computed_tokens_total";
+/// Pictures whose rows were computed (counter).
+pub const ENCODED_PICTURES: &str = "candlepool_generation_encoded_pictures_total";
+/// Pictures of prompts whose rows another prompt had left (counter).
+pub const KEPT_PICTURES: &str = "candlepool_generation_kept_pictures_total";
 /// Sequences that hold cache blocks (gauge).
 pub const RUNNING: &str = "candlepool_generation_running_sequences";
 /// Sequences that wait for others to end, or for cache blocks (gauge).
@@ -40,6 +44,8 @@ pub(crate) struct GenerationMetrics {
     pub(crate) prompt: Counter,
     pub(crate) cached: Counter,
     pub(crate) computed: Counter,
+    pub(crate) encoded_pictures: Counter,
+    pub(crate) kept_pictures: Counter,
     pub(crate) running: Gauge,
     pub(crate) waiting: Gauge,
     pub(crate) preemptions: Counter,
@@ -62,6 +68,8 @@ impl GenerationMetrics {
             prompt: counter(PROMPT_TOKENS),
             cached: counter(CACHED_TOKENS),
             computed: counter(COMPUTED_TOKENS),
+            encoded_pictures: counter(ENCODED_PICTURES),
+            kept_pictures: counter(KEPT_PICTURES),
             running: gauge(RUNNING),
             waiting: gauge(WAITING),
             preemptions: counter(PREEMPTIONS),
@@ -94,6 +102,8 @@ fn describe() {
     metrics::describe_counter!(PROMPT_TOKENS, "Tokens of prompts");
     metrics::describe_counter!(CACHED_TOKENS, "Tokens of prompts that were in the cache");
     metrics::describe_counter!(COMPUTED_TOKENS, "Positions computed, those computed again included");
+    metrics::describe_counter!(ENCODED_PICTURES, "Pictures whose rows were computed");
+    metrics::describe_counter!(KEPT_PICTURES, "Pictures of prompts whose rows another prompt had left");
     metrics::describe_gauge!(RUNNING, "Sequences that hold cache blocks");
     metrics::describe_gauge!(WAITING, "Sequences that wait for others to end, or for cache blocks");
     metrics::describe_counter!(PREEMPTIONS, "Sequences that gave up their cache blocks for another");

@@ -3,6 +3,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pool_core::{
     Cost, Fingerprint, JobId, JobView, Model, ModelError, ModelId, Room, Step, StepError, Tokens,
@@ -11,12 +12,12 @@ use tokio::time::Instant;
 
 use crate::blocks::BlockKey;
 use crate::decoder::{DecodeError, Decoder};
-use crate::item::Item;
+use crate::item::{ContentHash, Item};
 use crate::job::{GenerationConfig, GenerationJob, GenerationRequest, Limits, UnusableCache};
 use crate::metrics::GenerationMetrics;
 use crate::occupancy::Occupancy;
 use crate::output::{Choice, Delta, Generation, Usage};
-use crate::scheduler::{Pace, Plan, PlannedChunk, Scheduler, SchedulerConfig, SequenceKey};
+use crate::scheduler::{Pace, Plan, PlannedChunk, Scheduler, SchedulerConfig, SequenceKey, WantedPicture};
 use crate::vocabulary::Vocabulary;
 use crate::writer::Writer;
 
@@ -33,6 +34,8 @@ pub struct GenerationModel<D: Decoder, R: GenerationRequest> {
     jobs: BTreeMap<JobId, Active<D, R>>,
     /// Jobs whose choices would be too many beside those at hand, by rank.
     waiting: BTreeMap<SequenceKey, Active<D, R>>,
+    /// The picture that the decoder is in the midst of.
+    encoding: Option<ContentHash>,
     /// Ids of rows that the vocabulary has no tokens of: rows are often padded. They are never drawn.
     padding: Vec<Range<usize>>,
     /// Kept from step to step: a row is a vocabulary wide.
@@ -86,6 +89,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             batch: limits.sequences,
             chunk: config.chunk(shape.block_tokens),
             fixed: config.deterministic,
+            picture_rows: decoder.picture_rows(),
         };
         let scheduler = Scheduler::new(shape, BlockKey::root(revision), scheduling);
         let metrics = GenerationMetrics::new(name);
@@ -100,6 +104,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             pace: Pace::new(config.max_prefill),
             jobs: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            encoding: None,
             padding,
             logits: Vec::new(),
             weights: Vec::new(),
@@ -124,7 +129,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             step.finish(id, Err(ModelError::failed("the job was not prepared: a defect, please report it")));
             return;
         };
-        if let Err(refused) = job.check(&self.limits) {
+        if let Err(refused) = job.check(&self.limits).and_then(|()| job.check_pictures()) {
             step.finish(id, Err(refused));
             return;
         }
@@ -165,6 +170,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             }
         }
         self.waiting.retain(|key, _| key.job != id);
+        self.drop_unwanted_picture();
     }
 
     /// Jobs whose callers do not read, or do not wait any more, are left out of this step.
@@ -203,6 +209,58 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
             return Err(StepError::new(format!("the decoder gave {got} logits for {rows} rows of {size}")));
         }
         Ok(true)
+    }
+
+    /// Computes on a picture at the end of a step that has taken so long, in which so many sequences decode.
+    fn encode(
+        &mut self,
+        wanted: &WantedPicture,
+        decoding: usize,
+        took: Duration,
+        step: &mut Step<Self>,
+    ) -> Result<(), StepError> {
+        let Some(active) = self.jobs.get(&wanted.key.job) else { return Ok(()) };
+        let Some(picture) = active.view.prepared().and_then(|job| job.picture(wanted.content)) else {
+            return Err(StepError::new("a picture is gone whose prompt is still there"));
+        };
+        let rows = picture.rows as usize;
+        let Some(given_up) = self.scheduler.picture_room(wanted, rows) else { return Ok(()) };
+        let Some(time) = self.pace.picture(decoding, took) else { return Ok(()) };
+        if let Some(other) = self.encoding.replace(wanted.content).filter(|other| *other != wanted.content) {
+            self.decoder.forget_picture(other);
+        }
+        let started = Instant::now();
+        let mut go_on = || started.elapsed() < time && active.view.is_wanted();
+        let outcome = self.decoder.encode(picture, &mut go_on);
+        self.pace.spend(started.elapsed());
+        match outcome {
+            Ok(false) => {}
+            Ok(true) => {
+                self.encoding = None;
+                self.metrics.encoded_pictures.increment(1);
+                for content in &given_up {
+                    self.decoder.forget_picture(*content);
+                }
+                self.scheduler.keep_picture(wanted, rows, &given_up);
+            }
+            Err(error @ DecodeError::Picture(_)) => {
+                step.finish(wanted.key.job, Err(ModelError::Failed(error.into())));
+                self.leave(wanted.key.job);
+            }
+            Err(error) => return Err(StepError::new(error)),
+        }
+        Ok(())
+    }
+
+    /// Lets go of what has been computed of a picture that no job has any more.
+    fn drop_unwanted_picture(&mut self) {
+        let Some(content) = self.encoding else { return };
+        let has =
+            |active: &Active<D, R>| active.view.prepared().is_some_and(|job| job.picture(content).is_some());
+        if !self.jobs.values().any(has) {
+            self.decoder.forget_picture(content);
+            self.encoding = None;
+        }
     }
 
     /// Goes on with the sequences that a plan has computed to their ends, each from its row of logits.
@@ -298,6 +356,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
         self.occupancy.update(&self.scheduler, self.waiting.values().map(Active::sequences).sum());
         let now = &self.occupancy;
         self.metrics.preemptions.increment(now.preemptions() - preemptions);
+        self.metrics.kept_pictures.increment(self.scheduler.take_picture_hits());
         self.metrics.running.set(now.running() as f64);
         self.metrics.waiting.set(now.waiting() as f64);
         self.metrics.blocks_used.set(now.blocks_used() as f64);
@@ -307,7 +366,7 @@ impl<D: Decoder, R: GenerationRequest> GenerationModel<D, R> {
 
 impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
     type Request = R;
-    type Prepared = GenerationJob;
+    type Prepared = GenerationJob<D::Pixels>;
     type Output = Generation;
     type Event = Delta;
 
@@ -317,6 +376,10 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
 
     fn fingerprint(request: &R) -> Option<Fingerprint> {
         request.fingerprint()
+    }
+
+    fn identify(request: &R) -> Option<Fingerprint> {
+        request.identify()
     }
 
     fn room(&self) -> Room {
@@ -344,10 +407,15 @@ impl<D: Decoder, R: GenerationRequest> Model for GenerationModel<D, R> {
         }
         self.pause(step);
         self.admit();
-        let plan = self.scheduler.plan(self.pace.prefill(self.scheduler.decoding()));
+        let started = Instant::now();
+        let decoding = self.scheduler.decoding();
+        let plan = self.scheduler.plan(self.pace.prefill(decoding));
         if !plan.chunks.is_empty() && self.compute(&plan, step)? {
             self.scheduler.commit(&plan);
             self.write(&plan, step);
+        }
+        if let Some(wanted) = &plan.picture {
+            self.encode(wanted, decoding, started.elapsed(), step)?;
         }
         self.measure(&plan);
         Ok(())

@@ -49,7 +49,7 @@ struct Told {
 
 impl Writer {
     /// Begins a choice. `most`: tokens it may have.
-    pub(crate) fn new(job: &GenerationJob, choice: u32, most: usize) -> Self {
+    pub(crate) fn new<P>(job: &GenerationJob<P>, choice: u32, most: usize) -> Self {
         let prompt = job.prompt.iter().filter_map(|item| item.token());
         let whole = Choice {
             text: String::new(),

@@ -164,6 +164,13 @@ impl<M: ReadsPictures> Load<M> {
         self.vision = Some(source.into_source());
         self
     }
+
+    /// Sets what is kept of pictures, for each worker, so that one that is asked about again need not be computed again.
+    /// It must have room for the largest. Default: eight of these, but 256 MiB at most, or two.
+    pub fn picture_cache(mut self, bytes: Bytes) -> Self {
+        self.settings.picture_cache = Some(bytes);
+        self
+    }
 }
 
 impl<M: Modality> IntoFuture for Load<M> {

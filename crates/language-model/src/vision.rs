@@ -26,12 +26,14 @@ pub trait Vision: fmt::Debug + Send + Sync + Sized + 'static {
     /// The weights that turn pixels into rows.
     type Tower: VisionTower<Pixels = Self::Pixels>;
 
-    /// The language model's part of `config.json`, as a configuration of its own. Default: the whole.
+    /// The language model's part of `config.json`, as a configuration of its own. Default: the whole. `place`: what to call
+    /// the file in messages.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] and [`Error::Checkpoint`] for what cannot be computed.
-    fn language_config(config: Value) -> Result<Value, Error> {
+    fn language_config(config: Value, place: &str) -> Result<Value, Error> {
+        let _ = place;
         Ok(config)
     }
 

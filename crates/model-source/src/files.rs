@@ -226,6 +226,12 @@ impl ModelFiles {
         self.weight_files().find(|file| file.label.ends_with(".gguf"))
     }
 
+    /// The GGUF file beside a language model's that holds what reads pictures, which llama.cpp calls mmproj.
+    #[must_use]
+    pub fn projector_file(&self) -> Option<&ModelFile> {
+        self.weight_files().skip(1).find(|file| crate::wanted::is_projector(&file.label))
+    }
+
     /// One subfolder as if it were a model of its own: a component of a pipeline, a module of sentence-transformers. The
     /// empty name (and `.`) is the model's top alone, without its subfolders.
     #[must_use]

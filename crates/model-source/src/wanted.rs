@@ -63,6 +63,9 @@ const STEMS: &[&str] = &["model", "diffusion_pytorch_model"];
 /// Modalities whose models may have their weights as GGUF; no other is offered any.
 const GGUF_MODALITIES: &[&str] = &["text-to-text", "llava-vision"];
 
+/// Modalities that read pictures beside text, whose GGUF files come in pairs.
+const SEEING: &[&str] = &["llava-vision"];
+
 /// The files that say which subfolders belong to a model.
 pub(crate) const MANIFESTS: &[&str] = &["modules.json", "model_index.json"];
 
@@ -130,10 +133,8 @@ pub(crate) fn weights<'a>(
             });
         }
         let found = names.iter().find(|name| *name == file);
-        return found.map(|name| vec![name.as_str()]).ok_or_else(|| SourceError::MissingFile {
-            place: place.to_owned(),
-            file: file.to_owned(),
-            hint: offer(names),
+        return found.map(|name| with_projector(names, name, modality)).ok_or_else(|| {
+            SourceError::MissingFile { place: place.to_owned(), file: file.to_owned(), hint: offer(names) }
         });
     }
     let pipeline = names.iter().any(|name| name == "model_index.json");
@@ -158,10 +159,13 @@ pub(crate) fn weights<'a>(
     }
     let gguf: Vec<&str> = in_folder(names, "").into_iter().filter(|name| extension(name) == "gguf").collect();
     if unclear.is_empty() && reads_gguf {
-        if gguf.len() == 1 {
-            return Ok(gguf);
+        match gguf.as_slice() {
+            [only] => return Ok(vec![only]),
+            several => unclear.extend(several.iter().filter(|name| !is_projector(name))),
         }
-        unclear.clone_from(&gguf);
+        if let [only] = unclear.as_slice() {
+            return Ok(with_projector(names, only, modality));
+        }
     }
     if let Some(first) = unclear.first() {
         let mut listed = unclear.iter().take(8).copied().collect::<Vec<_>>().join(", ");
@@ -188,6 +192,26 @@ pub(crate) fn weights<'a>(
             SourceError::MissingFile { place: place.to_owned(), file: "weights".to_owned(), hint }
         }
     })
+}
+
+/// Whether a GGUF file holds what reads pictures (llama.cpp's mmproj) and no language model: nothing but its name tells.
+pub(crate) fn is_projector(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    extension(file) == "gguf" && file.to_ascii_lowercase().contains("mmproj")
+}
+
+/// The file of a language model, and the projector beside it, if it is GGUF and there is one: of several, nobody knows which.
+fn with_projector<'a>(names: &'a [String], file: &'a str, modality: &str) -> Vec<&'a str> {
+    let mut found = vec![file];
+    if extension(file) == "gguf" && !is_projector(file) && SEEING.contains(&modality) {
+        let folder = file.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let projectors: Vec<&str> =
+            in_folder(names, folder).into_iter().filter(|name| is_projector(name)).collect();
+        if let [only] = projectors.as_slice() {
+            found.push(only);
+        }
+    }
+    found
 }
 
 /// `STEM.safetensors`, or its shards with their index, in one folder.
@@ -291,6 +315,27 @@ mod tests {
             "safety_checker/model.safetensors",
         ];
         assert_eq!(pick(&repo, &["unet"], None), Ok(names(&["unet/diffusion_pytorch_model.safetensors"])));
+    }
+
+    #[test]
+    fn what_reads_pictures_comes_with_its_language_model_and_is_none_itself() {
+        let repo = ["a.Q4_0.gguf", "mmproj-a-f16.gguf", "other/mmproj-b.gguf"];
+        let both = Ok(names(&[repo[0], repo[1]]));
+        assert_eq!(pick_for("llava-vision", &repo, &[], None), both);
+        assert_eq!(pick_for("llava-vision", &repo, &[], Some(repo[0])), both);
+        assert_eq!(pick_for("llava-vision", &repo, &[], Some(repo[1])), Ok(names(&[repo[1]])));
+        // A modality that reads text only wants the language model alone.
+        assert_eq!(pick(&repo, &[], None), Ok(names(&[repo[0]])));
+        assert_eq!(pick(&repo, &[], Some(repo[0])), Ok(names(&[repo[0]])));
+        // Of two, nobody knows which.
+        let repo = ["a.Q4_0.gguf", "a-mmproj-f16.gguf", "a.MMPROJ-q8_0.gguf"];
+        assert_eq!(pick_for("llava-vision", &repo, &[], None), Ok(names(&[repo[0]])));
+        let repo = ["a.Q4_0.gguf", "a.Q8_0.gguf", "mmproj.gguf"];
+        let error = pick_for("llava-vision", &repo, &[], None).unwrap_err();
+        assert!(
+            error.starts_with("PLACE has several weights files: a.Q4_0.gguf, a.Q8_0.gguf; name one"),
+            "{error}"
+        );
     }
 
     #[test]

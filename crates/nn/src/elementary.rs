@@ -63,6 +63,14 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// The Gaussian error linear unit's approximation by a tanh: `0.5 x (1 + tanh(y))` is `x · sigmoid(2 y)`.
+#[inline(always)]
+pub(crate) fn gelu_tanh(x: f32) -> f32 {
+    // 2 sqrt(2 / pi)
+    const SCALE: f32 = std::f32::consts::SQRT_2 * std::f32::consts::FRAC_2_SQRT_PI;
+    x * sigmoid(SCALE * (x + 0.044_715 * x * x * x))
+}
+
 /// Turns scores into weights relative to the largest, and returns their sum.
 #[inline(always)]
 pub(crate) fn softmax_numerators(scores: &mut [f32]) -> f32 {

@@ -49,6 +49,7 @@ mod error;
 mod fields;
 mod linear;
 mod matrix;
+mod mlp;
 mod packed;
 mod store;
 mod text_tower;
@@ -64,6 +65,7 @@ pub use decoder::{
 pub use encoder::{HiddenState, TowerActivation, TowerOutputs};
 pub use error::NnError;
 pub use matrix::{Activations, Precision};
+pub use mlp::{Mlp, MlpConfig};
 pub use store::{GgufStore, SafetensorsStore, StoredMatrix, TensorStore, TowerStore};
 pub use text_tower::{TextArchitecture, TextPass, TextPooling, TextTower, TextTowerConfig};
 pub use vision::{Pixels, VisionArchitecture, VisionConfig, VisionPass, VisionTransformer};

@@ -5,7 +5,8 @@
 /// Independent sums of a dot product: two registers of eight, which hides the latency of an addition.
 const LANES: usize = 16;
 
-/// Runs `work` compiled for the vectors of this processor. What `work` calls must be inlined for that to be of use.
+/// Runs `work` compiled for the vectors of this processor. `work` itself must be `#[inline(always)]`, and what it calls, or it is
+/// compiled once for the least vectors there are.
 #[inline(always)]
 pub(crate) fn wide<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)

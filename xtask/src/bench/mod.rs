@@ -4,7 +4,9 @@ mod agreement;
 mod llama_cpp;
 mod machine;
 mod side;
+mod spread;
 mod text;
+mod vision;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -26,6 +28,8 @@ pub(crate) struct Args {
 enum Target {
     /// Tokens a second of language models, beside llama.cpp: a table of medians and spreads.
     Text(text::Args),
+    /// Pictures a second of vision towers, beside torch: a table of medians and spreads.
+    Vision(vision::Args),
     /// What rounded activations change on trained GGUF files, here and in llama.cpp, against f32 ones.
     Agreement(agreement::Args),
 }
@@ -34,6 +38,7 @@ enum Target {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.target {
         Target::Text(args) => text::run(&args)?,
+        Target::Vision(args) => vision::run(&args)?,
         Target::Agreement(args) => agreement::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

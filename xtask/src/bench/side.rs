@@ -17,12 +17,19 @@ pub(super) struct Side {
     pub(super) described: Value,
 }
 
-/// Tokens a second, and what part of the machine others took meanwhile.
-#[derive(Clone, Copy)]
-pub(super) struct Speed {
-    pub(super) prefill: f64,
-    pub(super) decode: f64,
+/// An answer, and what part of the machine others took meanwhile.
+pub(super) struct Measured {
+    side: &'static str,
+    answer: Value,
     pub(super) others: Option<f64>,
+}
+
+impl Measured {
+    /// A number of the answer.
+    pub(super) fn number(&self, key: &str) -> Result<f64> {
+        let number = self.answer[key].as_f64();
+        number.with_context(|| format!("{} gave no {key}: {}", self.side, self.answer))
+    }
 }
 
 impl Side {
@@ -41,15 +48,12 @@ impl Side {
     }
 
     /// Has it measure once.
-    pub(super) fn measure(&mut self, asked: &Value) -> Result<Speed> {
+    pub(super) fn measure(&mut self, asked: &Value) -> Result<Measured> {
         let before = Ticks::of(self.child.id());
         writeln!(self.input, "{asked}").with_context(|| format!("{} has ended", self.name))?;
         let answer = self.line()?;
         let others = before.zip(Ticks::of(self.child.id())).map(|(before, now)| now.others_since(before));
-        let number = |key: &str| {
-            answer[key].as_f64().with_context(|| format!("{} gave no {key}: {answer}", self.name))
-        };
-        Ok(Speed { prefill: number("prefill")?, decode: number("decode")?, others })
+        Ok(Measured { side: self.name, answer, others })
     }
 
     fn line(&mut self) -> Result<Value> {

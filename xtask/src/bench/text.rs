@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::llama_cpp::LlamaCpp;
-use super::side::{Side, Speed};
+use super::side::{Measured, Side};
+use super::spread::Spread;
 use super::{built_example, chosen, fixtures, gguf, machine};
 use crate::python::workspace_root;
 
@@ -67,6 +68,21 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Tokens a second, and what part of the machine others took meanwhile.
+#[derive(Clone, Copy)]
+struct Speed {
+    prefill: f64,
+    decode: f64,
+    others: Option<f64>,
+}
+
+impl Speed {
+    fn of(measured: &Measured) -> Result<Self> {
+        let number = |key| measured.number(key);
+        Ok(Self { prefill: number("prefill")?, decode: number("decode")?, others: measured.others })
+    }
+}
+
 /// Every cell of a model, and what llama.cpp says of itself.
 fn measure(
     root: &Path,
@@ -96,7 +112,7 @@ fn measure(
                 both.reverse();
             }
             for (side, speeds) in both {
-                speeds.push(side.measure(&asked)?);
+                speeds.push(Speed::of(&side.measure(&asked)?)?);
             }
             eprintln!("{model}, round {}: {}", round + 1, cell.row("so far"));
         }
@@ -146,7 +162,7 @@ impl Cell {
         let decode = [&self.ours, &self.theirs].map(|speeds| side(speeds, |speed| speed.decode));
         let others = Spread::of(self.ours.iter().chain(&self.theirs).filter_map(|speed| speed.others));
         let compared = |[ours, theirs]: [Spread; 2]| {
-            format!("{} | {} | {:.2}", ours.shown(), theirs.shown(), ours.median / theirs.median)
+            format!("{} | {} | {:.2}", ours.shown(0), theirs.shown(0), ours.median / theirs.median)
         };
         format!(
             "| {model} | {} | {} | {} | {} | {:.0} to {:.0} % |",
@@ -160,44 +176,9 @@ impl Cell {
     }
 }
 
-/// The median of some numbers, and how far they reach; not numbers where there are none.
-#[derive(Clone, Copy)]
-struct Spread {
-    lowest: f64,
-    median: f64,
-    highest: f64,
-}
-
-impl Spread {
-    fn of(numbers: impl Iterator<Item = f64>) -> Self {
-        let mut numbers: Vec<f64> = numbers.collect();
-        numbers.sort_unstable_by(f64::total_cmp);
-        let at = |index: usize| numbers.get(index).copied().unwrap_or(f64::NAN);
-        let half = numbers.len() / 2;
-        let median =
-            if numbers.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.wrapping_sub(1)), at(half)) };
-        Self { lowest: at(0), median, highest: at(numbers.len().wrapping_sub(1)) }
-    }
-
-    fn shown(self) -> String {
-        format!("{:.0} ({:.0}-{:.0})", self.median, self.lowest, self.highest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_median_lies_in_the_middle() {
-        let spread = |numbers: &[f64]| {
-            let spread = Spread::of(numbers.iter().copied());
-            (spread.lowest, spread.median, spread.highest)
-        };
-        assert_eq!(spread(&[3.0, 1.0, 2.0]), (1.0, 2.0, 3.0));
-        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), (1.0, 2.5, 4.0));
-        assert!(spread(&[]).1.is_nan());
-    }
 
     #[test]
     fn no_two_prompts_begin_alike() {

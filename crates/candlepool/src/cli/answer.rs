@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use futures::stream::{Stream, StreamExt as _};
+use language_model::{Chat, Choice, Complete, Delta, FinishReason, GenerationStream, Modality};
 use serde::Serialize;
-use text_to_text::{Chat, Choice, Complete, Delta, FinishReason};
 
 use crate::output::Sink;
 
@@ -51,11 +52,11 @@ macro_rules! drawn {
 }
 
 impl DrawArgs {
-    pub(super) fn chat(self, call: Chat) -> Chat {
+    pub(super) fn chat<M: Modality>(self, call: Chat<M>) -> Chat<M> {
         drawn!(self, call)
     }
 
-    pub(super) fn complete(self, call: Complete) -> Complete {
+    pub(super) fn complete<M: Modality>(self, call: Complete<M>) -> Complete<M> {
         drawn!(self, call)
     }
 }
@@ -87,6 +88,34 @@ pub(super) struct Printer {
 impl Printer {
     pub(super) async fn open() -> anyhow::Result<Self> {
         Ok(Self { sink: Sink::open(None).await?, terminal: std::io::stdout().is_terminal() })
+    }
+
+    /// Writes the one answer of a command in its format.
+    ///
+    /// # Errors
+    ///
+    /// The answer fails, or the output cannot be written.
+    pub(super) async fn answer(
+        mut self,
+        format: AnswerFormat,
+        mut answer: GenerationStream,
+    ) -> anyhow::Result<()> {
+        match format {
+            AnswerFormat::Json => {
+                let answer = answer.finish().await?;
+                let choice = answer.choices.first().ok_or_else(|| anyhow!("the model gave no answer"))?;
+                self.document(choice).await
+            }
+            AnswerFormat::Text => {
+                let mut text = String::new();
+                let written = self.stream(&mut answer, &mut text).await?;
+                if written.is_ok() || !text.is_empty() {
+                    self.end_line().await?;
+                }
+                written?;
+                Ok(())
+            }
+        }
     }
 
     /// Writes an answer as it comes, to its end or its failure, and collects its text.
@@ -127,7 +156,7 @@ impl Printer {
     }
 
     /// Writes an answer as one document.
-    pub(super) async fn document(&mut self, answer: &Choice) -> anyhow::Result<()> {
+    async fn document(&mut self, answer: &Choice) -> anyhow::Result<()> {
         let tokens = answer.tokens.iter().map(|written| written.token).collect();
         let document = Document { text: &answer.text, tokens, finish_reason: answer.finish.as_str() };
         self.sink.write(&serde_json::to_vec(&document)?).await?;

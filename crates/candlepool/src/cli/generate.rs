@@ -2,10 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 use pool_core::Engine;
-use text_to_text::{GenerationStream, Message, TextToText};
+use text_to_text::Message;
 
 use super::answer::{AnswerFormat, DrawArgs, Printer};
 use super::input;
@@ -45,40 +45,10 @@ pub(super) async fn run(arguments: GenerateArgs) -> anyhow::Result<()> {
     if !raw && !pool.info().chats {
         bail!("model {model} has no chat template; give --raw to have it go on with the prompt as it is");
     }
-    let mut printer = Printer::open().await?;
-    let call = Call { pool, draw, raw, prompt };
-    match format {
-        AnswerFormat::Json => {
-            let answer = call.stream().await?.finish().await?;
-            let choice = answer.choices.first().ok_or_else(|| anyhow!("model {model} gave no answer"))?;
-            printer.document(choice).await
-        }
-        AnswerFormat::Text => {
-            let mut text = String::new();
-            let written = printer.stream(&mut call.stream().await?, &mut text).await?;
-            if written.is_ok() || !text.is_empty() {
-                printer.end_line().await?;
-            }
-            written?;
-            Ok(())
-        }
-    }
-}
-
-struct Call {
-    pool: TextToText,
-    draw: DrawArgs,
-    raw: bool,
-    prompt: String,
-}
-
-impl Call {
-    async fn stream(self) -> Result<GenerationStream, text_to_text::Error> {
-        let Self { pool, draw, raw, prompt } = self;
-        if raw {
-            draw.complete(pool.complete(prompt)).stream().await
-        } else {
-            draw.chat(pool.chat([Message::user(prompt)])).stream().await
-        }
-    }
+    let printer = Printer::open().await?;
+    let answer = match raw {
+        true => draw.complete(pool.complete(prompt)).stream().await?,
+        false => draw.chat(pool.chat([Message::user(prompt)])).stream().await?,
+    };
+    printer.answer(format, answer).await
 }

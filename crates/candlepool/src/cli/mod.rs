@@ -2,7 +2,9 @@
 
 mod answer;
 mod chat;
+mod describe;
 mod embed;
+mod embed_image;
 mod generate;
 mod input;
 mod list;
@@ -50,6 +52,10 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Have a language model write a text.
     Generate(generate::GenerateArgs),
+    /// Turn pictures into vectors, and texts into vectors of the same space.
+    EmbedImage(embed_image::EmbedImageArgs),
+    /// Answer a question about a picture.
+    Describe(describe::DescribeArgs),
     /// Download a model, or bring the one in the cache up to date.
     Pull(pull::PullArgs),
     /// List the models in the cache and those compiled in.
@@ -77,6 +83,8 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         (Ok(()), Command::Rerank(arguments)) => Box::pin(rerank::run(arguments)).await,
         (Ok(()), Command::Chat(arguments)) => Box::pin(chat::run(arguments)).await,
         (Ok(()), Command::Generate(arguments)) => Box::pin(generate::run(arguments)).await,
+        (Ok(()), Command::EmbedImage(arguments)) => Box::pin(embed_image::run(arguments)).await,
+        (Ok(()), Command::Describe(arguments)) => Box::pin(describe::run(arguments)).await,
         (Ok(()), Command::Pull(arguments)) => Box::pin(pull::run(arguments)).await,
         (Ok(()), Command::List(arguments)) => Box::pin(list::run(arguments)).await,
         (Ok(()), Command::Ps(arguments)) => Box::pin(ps::run(arguments)).await,

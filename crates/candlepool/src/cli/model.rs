@@ -3,6 +3,8 @@
 use std::fmt;
 
 use clap::Args;
+use image_embedding::ImageEmbedding;
+use llava_vision::LlavaVision;
 use model_source::{Dtype, Source};
 use pool_core::{Engine, GroupConfig};
 use text_embedding::Ranker;
@@ -58,6 +60,59 @@ impl LanguageModelArgs {
 }
 
 impl fmt::Display for LanguageModelArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.model.fmt(f)
+    }
+}
+
+/// Small enough for most machines.
+const SMALL_VISION_MODEL: &str = "hf:llava-hf/llava-interleave-qwen-0.5b-hf";
+
+/// Which vision model a command uses.
+#[derive(Args, Debug)]
+pub(super) struct VisionModelArgs {
+    /// The LLaVA model: hf:owner/name, a folder, or a .gguf file of its language model
+    #[arg(long, value_name = "SOURCE", default_value = SMALL_VISION_MODEL, value_parser = clap::value_parser!(Source))]
+    model: Source,
+    /// Where its vision tower is, if it is not with the language model: an mmproj .gguf file, a folder or hf:owner/name
+    #[arg(long, value_name = "SOURCE", value_parser = clap::value_parser!(Source))]
+    vision: Option<Source>,
+    /// How quantised weights are computed with: f32 is exact and takes much memory; auto is faster and nearly so
+    #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
+    dtype: Dtype,
+}
+
+impl VisionModelArgs {
+    /// Loads it and shows its download.
+    pub(super) async fn load(&self, engine: &Engine) -> anyhow::Result<LlavaVision> {
+        let mut load = LlavaVision::load_in(engine, &self.model).group(for_one_caller(&self.model));
+        if let Some(vision) = &self.vision {
+            load = load.vision(vision);
+        }
+        Ok(load.dtype(self.dtype).progress(DownloadBar::new()).await?)
+    }
+}
+
+/// Small enough to be downloaded without being asked for.
+const SMALL_IMAGE_MODEL: &str = "hf:openai/clip-vit-base-patch32";
+
+/// Which image embedding model a command uses.
+#[derive(Args, Debug)]
+pub(super) struct ImageModelArgs {
+    /// The model: hf:owner/name, or a folder
+    #[arg(long, value_name = "SOURCE", default_value = SMALL_IMAGE_MODEL, value_parser = clap::value_parser!(Source))]
+    model: Source,
+}
+
+impl ImageModelArgs {
+    /// Loads it and shows its download.
+    pub(super) async fn load(&self, engine: &Engine) -> anyhow::Result<ImageEmbedding> {
+        let load = ImageEmbedding::load_in(engine, &self.model).group(for_one_caller(&self.model));
+        Ok(load.progress(DownloadBar::new()).await?)
+    }
+}
+
+impl fmt::Display for ImageModelArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.model.fmt(f)
     }

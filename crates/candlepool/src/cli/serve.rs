@@ -95,6 +95,7 @@ impl Server {
         if let Some(limit) = config.memory.limit {
             builder = builder.memory_limit(limit.bytes());
         }
+        let remote_images = config.images.fetching()?;
         let app = Arc::new(AppState {
             engine: builder.build()?,
             registry: Registry::new(models),
@@ -106,6 +107,8 @@ impl Server {
                 body_timeout: server.body_timeout.0,
                 request_timeout: server.request_timeout.map(|timeout| timeout.0),
             },
+            image_limits: config.images.limits(),
+            remote_images,
             drain: Drain::new(),
             exporter: exporter.clone(),
             lingering: TaskTracker::new(),

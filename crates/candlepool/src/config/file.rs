@@ -221,6 +221,8 @@ mod tests {
             ("[server]\nheader_timeout = \"0s\"\n", "server.header_timeout is 0"),
             ("[server]\nbody_timeout = \"0ms\"\n", "server.body_timeout is 0"),
             ("[server]\nbody_limit = 0\n", "server.body_limit is 0"),
+            ("[images]\nremote_limit = 0\n", "images.remote_limit and images.remote_timeout must be"),
+            ("[images]\nremote_timeout = \"0s\"\n", "images.remote_limit and images.remote_timeout must be"),
         ] {
             let error = read(text, &[]).unwrap().check().unwrap_err().to_string();
             assert!(error.starts_with(wanted), "{text:?} gave {error:?}");
@@ -237,7 +239,7 @@ mod tests {
             ),
             (
                 "[servr]\n",
-                "etc/candlepool.toml line 1: unknown key \"servr\"; known are server, memory, log, models",
+                "etc/candlepool.toml line 1: unknown key \"servr\"; known are server, memory, images, log, models",
             ),
             (
                 "[memory]\nlimit = \"6 gigs\"\n",

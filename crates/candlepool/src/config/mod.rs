@@ -18,12 +18,13 @@ use serde::Deserialize;
 
 pub(crate) use duration::Span;
 pub(crate) use keys::Keys;
-pub(crate) use models::{Modality, ModelConfig, ModelFlag, ModelSettings};
+pub(crate) use models::{Modality, ModelConfig, ModelFlag, ModelSettings, TextSettings};
 pub(crate) use size::Size;
 
 use crate::failure::Usage;
 use crate::logging::LogFormat;
 use crate::number::Whole;
+use crate::remote_images::{FetchLimits, RemoteImages};
 
 /// The whole configuration, as the file spells it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -31,6 +32,7 @@ use crate::number::Whole;
 pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) memory: MemoryConfig,
+    pub(crate) images: ImagesConfig,
     pub(crate) log: LogConfig,
     pub(crate) models: BTreeMap<String, ModelConfig>,
 }
@@ -84,6 +86,49 @@ impl Default for ServerConfig {
 pub(crate) struct MemoryConfig {
     /// What all models, caches and inputs take together.
     pub(crate) limit: Option<Size>,
+}
+
+/// `[images]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct ImagesConfig {
+    /// The most pixels that a picture's header may claim.
+    pub(crate) max_pixels: Whole<1>,
+    /// Whether pictures are fetched that requests name by URL.
+    pub(crate) remote: bool,
+    /// The largest file that is fetched.
+    pub(crate) remote_limit: Size,
+    /// How long fetching one may take.
+    pub(crate) remote_timeout: Span,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        let pixels = u32::try_from(imaging::Limits::default().pixels).unwrap_or(u32::MAX);
+        Self {
+            max_pixels: Whole::of(pixels),
+            remote: false,
+            remote_limit: Size::mebibytes(20),
+            remote_timeout: Span::seconds(10),
+        }
+    }
+}
+
+impl ImagesConfig {
+    /// What fetches pictures, where they are to be fetched.
+    ///
+    /// # Errors
+    ///
+    /// The system's certificates cannot be had.
+    pub(crate) fn fetching(&self) -> anyhow::Result<Option<RemoteImages>> {
+        let limits = FetchLimits { bytes: self.remote_limit.as_usize(), timeout: self.remote_timeout.0 };
+        self.remote.then(|| RemoteImages::new(limits)).transpose()
+    }
+
+    /// What pictures are refused by before they are decoded.
+    pub(crate) fn limits(&self) -> imaging::Limits {
+        imaging::Limits { pixels: self.max_pixels.get().into(), ..imaging::Limits::default() }
+    }
 }
 
 /// `[log]`.
@@ -168,6 +213,11 @@ impl Config {
             if timeout.0.is_zero() {
                 bail!("server.{name} is 0: every client would be too slow; the default is 30s");
             }
+        }
+        if self.images.remote_limit.0 == 0 || self.images.remote_timeout.0.is_zero() {
+            bail!(
+                "images.remote_limit and images.remote_timeout must be more than 0; to fetch no pictures, leave images.remote out"
+            );
         }
         if server.request_timeout.is_some_and(|timeout| timeout.0.is_zero()) {
             bail!(

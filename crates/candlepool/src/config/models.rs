@@ -30,6 +30,8 @@ pub(crate) struct ModelConfig {
     pub(crate) sequences: Option<Whole<1>>,
     pub(crate) deterministic: Option<bool>,
     pub(crate) chat_template: Option<PathBuf>,
+    /// Of models that read pictures.
+    pub(crate) vision: Option<Source>,
 }
 
 /// `workers = { min, max }`.
@@ -90,6 +92,10 @@ impl<'de> Deserialize<'de> for MaxWait {
 pub(crate) enum Modality {
     /// Texts to vectors, and ranking.
     TextEmbedding,
+    /// Pictures to vectors, and texts to vectors in the same space.
+    ImageEmbedding,
+    /// Text that follows texts and pictures.
+    LlavaVision,
     /// Text that follows text: chats and completions.
     TextToText,
 }
@@ -98,8 +104,15 @@ impl Modality {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::TextEmbedding => "text-embedding",
+            Self::ImageEmbedding => "image-embedding",
+            Self::LlavaVision => "llava-vision",
             Self::TextToText => "text-to-text",
         }
+    }
+
+    /// Whether its models write text.
+    const fn writes(self) -> bool {
+        matches!(self, Self::LlavaVision | Self::TextToText)
     }
 }
 
@@ -110,9 +123,9 @@ impl fmt::Display for Modality {
 }
 
 /// Modalities of the design that this version does not serve.
-const NOT_BUILT: [&str; 3] = ["image-embedding", "llava-vision", "text-to-image"];
+const NOT_BUILT: [&str; 1] = ["text-to-image"];
 
-const SERVED: &str = "this version serves text-embedding and text-to-text";
+const SERVED: &str = "this version serves text-embedding, image-embedding, llava-vision and text-to-text";
 
 /// A text that names no modality this program serves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,6 +149,8 @@ impl FromStr for Modality {
     fn from_str(text: &str) -> Result<Self, UnknownModality> {
         match text {
             "text-embedding" => Ok(Self::TextEmbedding),
+            "image-embedding" => Ok(Self::ImageEmbedding),
+            "llava-vision" => Ok(Self::LlavaVision),
             "text-to-text" => Ok(Self::TextToText),
             _ => Err(UnknownModality(text.to_owned())),
         }
@@ -195,6 +210,8 @@ pub(crate) struct TextSettings {
     pub(crate) deterministic: bool,
     /// A file with Jinja in it.
     pub(crate) chat_template: Option<PathBuf>,
+    /// Where the vision tower is, if it is not with the language model.
+    pub(crate) vision: Option<Source>,
 }
 
 /// More jobs than the longest list of inputs OpenAI's clients send at once, 2,048.
@@ -230,7 +247,7 @@ impl ModelSettings {
         check_name(name).map_err(|error| anyhow!("models: {error}"))?;
         let Some(modality) = &model.modality else {
             bail!(
-                "models.{name} has no modality; write modality = \"text-embedding\" or modality = \"text-to-text\""
+                "models.{name} has no modality; write modality = \"text-embedding\", \"image-embedding\", \"llava-vision\" or \"text-to-text\""
             );
         };
         let Some(source) = &model.source else {
@@ -257,18 +274,23 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
         ("deterministic", model.deterministic.is_some()),
         ("chat_template", model.chat_template.is_some()),
     ];
-    if modality != Modality::TextToText
+    if !modality.writes()
         && let Some((key, _)) = given.into_iter().find(|(_, given)| *given)
     {
-        bail!("models.{name}.{key} is for text-to-text models, and this is a {modality} model; leave it out");
+        bail!("models.{name}.{key} is for models that write text, and {modality} ones do not; leave it out");
     }
-    if modality == Modality::TextToText {
+    if model.vision.is_some() && modality != Modality::LlavaVision {
+        bail!(
+            "models.{name}.vision is for llava-vision models, and this one is for {modality}; leave it out"
+        );
+    }
+    if modality != Modality::TextEmbedding {
         if let Some(dtype) = model.dtype.filter(|dtype| !matches!(dtype, Dtype::Auto | Dtype::F32)) {
-            bail!("models.{name}.dtype is {dtype}; text-to-text models take auto or f32");
+            bail!("models.{name}.dtype is {dtype}; {modality} models take auto or f32");
         }
         if let Some(Source::Builtin(_)) = model.source {
             bail!(
-                "models.{name}.source is built in, and no text-to-text model is; name a folder, a .gguf file or hf:owner/name"
+                "models.{name}.source is built in, and no {modality} model is; name a folder, a file or hf:owner/name"
             );
         }
     }
@@ -278,6 +300,7 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
         sequences: model.sequences.map(Whole::count),
         deterministic: model.deterministic.unwrap_or_default(),
         chat_template: model.chat_template.clone(),
+        vision: model.vision.clone(),
     })
 }
 
@@ -330,7 +353,8 @@ mod tests {
         assert!(error("a b=text-embedding:builtin").contains("cannot name a model"));
         assert_eq!(
             error("a=text-to-image:builtin"),
-            "modality text-to-image is not built yet; this version serves text-embedding and text-to-text"
+            "modality text-to-image is not built yet; this version serves text-embedding, image-embedding, llava-vision and \
+             text-to-text"
         );
         assert!(error("a=embedding:builtin").starts_with("unknown modality \"embedding\""));
         assert!(error("a=text-embedding:ftp://x").contains("is no model source"));
@@ -352,14 +376,20 @@ mod tests {
         assert!(check(&format!("{text}dtype = \"int8\"")).unwrap_err().contains("take auto or f32"));
         let builtin = text.replace("hf:owner/name", "builtin");
         assert!(check(&builtin).unwrap_err().contains("no text-to-text model is"));
+        let llava = text.replace("text-to-text", "llava-vision");
+        assert_eq!(check(&format!("{llava}{told}\nvision = \"mmproj.gguf\"")), Ok(()));
+        let images = text.replace("text-to-text", "image-embedding");
+        assert_eq!(check(&images), Ok(()));
+        assert!(check(&format!("{images}{told}")).unwrap_err().contains("and image-embedding ones do not"));
         for (extra, wanted) in [
             ("workers = { min = 3, max = 2 }", "models.m.workers.min is 3, more than max"),
             ("workers = { max = 100000 }", "at most 256"),
             ("idle_evict_after = \"0s\"", "models.m.idle_evict_after is 0"),
             ("queue = { max_wait = \"0s\" }", "models.m.queue.max_wait is 0"),
-            ("chat_template = \"a.jinja\"", "models.m.chat_template is for text-to-text models"),
-            ("kv_cache = \"1GiB\"", "models.m.kv_cache is for text-to-text models"),
-            ("deterministic = false", "models.m.deterministic is for text-to-text models"),
+            ("chat_template = \"a.jinja\"", "models.m.chat_template is for models that write text"),
+            ("kv_cache = \"1GiB\"", "models.m.kv_cache is for models that write text"),
+            ("vision = \"a.gguf\"", "models.m.vision is for llava-vision models"),
+            ("deterministic = false", "models.m.deterministic is for models that write text"),
         ] {
             let error = check(&format!("{base}{extra}")).unwrap_err();
             assert!(error.contains(wanted), "{error}");

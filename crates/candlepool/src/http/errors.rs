@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use image_embedding::Error as ImageError;
 use language_model::Error as TextError;
 use pool_core::compute::ComputeError;
 use pool_core::{Error as PoolError, Excess};
@@ -105,11 +106,6 @@ impl ApiError {
         Self::invalid("wrong_model", format!("model {model} {why}")).param("model")
     }
 
-    /// A model that writes text, asked for anything else: 400.
-    pub(crate) fn writes_text(model: &str) -> Self {
-        Self::wrong_model(model, "writes text; use it with /v1/chat/completions or /v1/completions")
-    }
-
     /// Names the parameter at fault.
     pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(shortened(&param.into(), LONGEST_PARAM).into_owned());
@@ -127,6 +123,15 @@ impl ApiError {
         match error {
             EmbeddingError::Item { index, error: inner } => Self::from(inner).item(list, *index),
             EmbeddingError::Pool(inner) => Self::from(inner),
+            other => Self::internal(other.to_string()),
+        }
+    }
+
+    /// What a pool of pictures said, of a request whose list is called `list`.
+    pub(crate) fn of_images(error: &ImageError, list: &str) -> Self {
+        match error {
+            ImageError::Item { index, error: inner } => Self::from(inner).item(list, *index),
+            ImageError::Pool(inner) => Self::from(inner),
             other => Self::internal(other.to_string()),
         }
     }

@@ -1,4 +1,5 @@
-//! What is embedded or gone on with: a text, a list of texts, a list of token ids, or a list of such lists.
+//! What is embedded or gone on with: a text, a list of texts, a list of token ids, or a list of such lists; and pictures,
+//! where the route takes them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,11 +7,25 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::json;
+use super::pictures::NamedPicture;
 
-/// The inputs, at least one, all of a kind.
+/// The inputs, at least one, all of a kind; but texts and pictures may stand beside each other.
 pub(super) struct Inputs<T>(pub(super) Vec<T>);
 
-impl<'de, T: From<String> + From<Vec<u32>>> Deserialize<'de> for Inputs<T> {
+/// One of the inputs of a route.
+pub(super) trait Entered: From<String> + From<Vec<u32>> {
+    /// What the route takes, for those who sent something else.
+    const FORMS: &str;
+
+    /// A picture as an input.
+    ///
+    /// # Errors
+    ///
+    /// What to do instead, where the route takes none.
+    fn picture(picture: NamedPicture) -> Result<Self, &'static str>;
+}
+
+impl<'de, T: Entered> Deserialize<'de> for Inputs<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(InputsVisitor(PhantomData))
     }
@@ -18,13 +33,15 @@ impl<'de, T: From<String> + From<Vec<u32>>> Deserialize<'de> for Inputs<T> {
 
 struct InputsVisitor<T>(PhantomData<T>);
 
-const FORMS: &str = "a text, a list of texts, a list of token ids, or a list of lists of token ids";
+/// What every route takes.
+pub(super) const TEXTS: &str =
+    "a text, a list of texts, a list of token ids, or a list of lists of token ids";
 
-impl<'de, T: From<String> + From<Vec<u32>>> Visitor<'de> for InputsVisitor<T> {
+impl<'de, T: Entered> Visitor<'de> for InputsVisitor<T> {
     type Value = Inputs<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FORMS)
+        f.write_str(T::FORMS)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Inputs<T>, E> {
@@ -37,20 +54,21 @@ impl<'de, T: From<String> + From<Vec<u32>>> Visitor<'de> for InputsVisitor<T> {
             if inputs.len() == json::LONGEST_LIST {
                 return Err(json::too_long("the list"));
             }
-            if *kind.get_or_insert(std::mem::discriminant(&entry)) != std::mem::discriminant(&entry) {
-                return Err(de::Error::custom(format!("a list of different things; send {FORMS}")));
+            if *kind.get_or_insert(entry.kind()) != entry.kind() {
+                return Err(de::Error::custom(format!("a list of different things; send {}", T::FORMS)));
             }
             match entry {
                 Entry::Id(id) => ids.push(id),
                 Entry::Text(text) => inputs.push(text.into()),
                 Entry::Ids(ids) => inputs.push(ids.into()),
+                Entry::Picture(picture) => inputs.push(T::picture(picture).map_err(de::Error::custom)?),
             }
         }
         if !ids.is_empty() {
             inputs.push(ids.into());
         }
         if inputs.is_empty() {
-            return Err(de::Error::custom(format!("an empty list; send {FORMS}")));
+            return Err(de::Error::custom(format!("an empty list; send {}", T::FORMS)));
         }
         Ok(Inputs(inputs))
     }
@@ -61,6 +79,25 @@ enum Entry {
     Text(String),
     Ids(Vec<u32>),
     Id(u32),
+    Picture(NamedPicture),
+}
+
+/// What may stand beside each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Content,
+    Tokens,
+    Token,
+}
+
+impl Entry {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) | Self::Picture(_) => Kind::Content,
+            Self::Ids(_) => Kind::Tokens,
+            Self::Id(_) => Kind::Token,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Entry {
@@ -75,7 +112,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
     type Value = Entry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a token id or a list of token ids")
+        f.write_str("a text, a token id, a list of token ids or an object with an image")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry, E> {
@@ -99,13 +136,16 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Entry, A::Error> {
-        let key = entries.next_key::<String>()?;
-        Err(de::Error::custom(match key.as_deref() {
-            Some("image") => {
-                "image entries are for image-embedding models, which this version does not serve"
-            }
-            _ => "an object is none of a text, a token id and a list of token ids",
-        }))
+        const FORM: &str =
+            "an object has an image and nothing else: {\"image\": \"data:image/png;base64,...\"}";
+        if entries.next_key::<String>()?.as_deref() != Some("image") {
+            return Err(de::Error::custom(FORM));
+        }
+        let picture = entries.next_value()?;
+        match entries.next_key::<String>()? {
+            None => Ok(Entry::Picture(picture)),
+            Some(_) => Err(de::Error::custom(FORM)),
+        }
     }
 }
 

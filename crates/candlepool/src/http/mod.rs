@@ -19,6 +19,7 @@ mod linger;
 mod metrics;
 mod models;
 mod origins;
+mod pictures;
 mod pools;
 mod rerank;
 mod router;
@@ -43,6 +44,7 @@ pub(crate) use router::router;
 
 use crate::config::Keys;
 use crate::registry::Registry;
+use crate::remote_images::RemoteImages;
 use crate::shutdown::Drain;
 
 /// What every request can see. Cheap to clone.
@@ -58,6 +60,10 @@ pub(crate) struct AppState {
     /// Looked at where there are no keys.
     pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
+    /// What pictures are refused by before they are decoded.
+    pub(crate) image_limits: imaging::Limits,
+    /// Fetches the pictures that requests name by URL, where the operator allows it.
+    pub(crate) remote_images: Option<RemoteImages>,
     pub(crate) drain: Drain,
     pub(crate) exporter: Exporter,
     /// Reads of bodies that were refused; they end by themselves within [`linger`]'s time.

@@ -80,7 +80,7 @@ pub(super) async fn rerank(
     }
     let ranker = match app.registry.served(&request.model, terms.deadline).await? {
         Served::Ranker(ranker) => ranker,
-        Served::Text(_) => return Err(ApiError::writes_text(&request.model)),
+        other => return Err(ApiError::wrong_model(&request.model, other.purpose())),
     };
     let documents: Vec<Arc<str>> = request.documents.into_iter().map(|Document(text)| text).collect();
     let call = ranker.rerank(request.query, documents.iter().cloned());

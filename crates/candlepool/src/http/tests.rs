@@ -3,12 +3,16 @@
 mod bodies;
 mod embeddings;
 mod heartbeat;
+mod images;
 #[path = "../../../text-to-text/tests/it/models.rs"]
 #[allow(dead_code, reason = "its own crate's tests ask more of it")]
 mod language_models;
 mod operations;
 mod requests;
 mod text;
+#[path = "../../../llava-vision/tests/it/tiny.rs"]
+#[allow(dead_code, reason = "its own crate's tests ask more of it")]
+mod vision_models;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,6 +108,8 @@ impl Server {
                 body_timeout: Duration::from_millis(300),
                 request_timeout: config.server.request_timeout.map(|timeout| timeout.0),
             },
+            image_limits: config.images.limits(),
+            remote_images: config.images.fetching().unwrap(),
             drain: Drain::new(),
             exporter: Exporter::idle(),
             lingering: TaskTracker::new(),

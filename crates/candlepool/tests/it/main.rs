@@ -6,6 +6,7 @@ mod bad_input;
 mod chat;
 mod commands;
 mod decoder;
+mod describe;
 mod embed;
 mod generate;
 mod process;
@@ -14,3 +15,6 @@ mod shutdown;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod terminal;
+#[path = "../../../llava-vision/tests/it/tiny.rs"]
+#[allow(dead_code, reason = "its own crate's tests ask more of it")]
+mod vision_models;

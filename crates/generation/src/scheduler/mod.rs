@@ -7,22 +7,24 @@
 //! cached. A sequence that waits for room is not passed by.
 
 mod pace;
+mod pictures;
 mod plan;
 mod sequence;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use pace::Pace;
-pub(crate) use plan::{Plan, PlannedChunk};
+pub(crate) use plan::{Plan, PlannedChunk, WantedPicture};
 pub(crate) use sequence::SequenceKey;
 
 use std::collections::BTreeMap;
 
+use pictures::KeptPictures;
 use sequence::Sequence;
 
 use crate::blocks::{BlockKey, BlockPool};
 use crate::decoder::{CacheShape, Chunk, LogitRows};
-use crate::item::Item;
+use crate::item::{ContentHash, Item};
 
 /// What a scheduler is made with.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct SchedulerConfig {
     /// Whether chunks end at multiples of `chunk` wherever a prompt is taken up, so that equal prefixes are always
     /// computed by equal chunks. `chunk` is then a multiple of the block's tokens.
     pub(crate) fixed: bool,
+    /// Rows of pictures there is memory for.
+    pub(crate) picture_rows: usize,
 }
 
 /// Sequences and the blocks they hold.
@@ -44,12 +48,22 @@ pub(crate) struct Scheduler {
     /// What all block keys begin with.
     root: BlockKey,
     sequences: BTreeMap<SequenceKey, Sequence>,
+    pictures: KeptPictures,
     preemptions: u64,
+    picture_hits: u64,
 }
 
 impl Scheduler {
     pub(crate) fn new(shape: &CacheShape, root: BlockKey, config: SchedulerConfig) -> Self {
-        Self { config, pool: BlockPool::new(shape), root, sequences: BTreeMap::new(), preemptions: 0 }
+        Self {
+            config,
+            pool: BlockPool::new(shape),
+            root,
+            sequences: BTreeMap::new(),
+            pictures: KeptPictures::new(config.picture_rows),
+            preemptions: 0,
+            picture_hits: 0,
+        }
     }
 
     /// The most positions a sequence can have when it is alone.
@@ -71,6 +85,28 @@ impl Scheduler {
     /// How often a sequence has given up its blocks for another.
     pub(crate) fn preemptions(&self) -> u64 {
         self.preemptions
+    }
+
+    /// How often a sequence has begun to read a picture that was not computed for it, since this was last asked.
+    pub(crate) fn take_picture_hits(&mut self) -> u64 {
+        std::mem::take(&mut self.picture_hits)
+    }
+
+    /// What must be given up before a picture of so many rows can be kept. `None`: it must wait for sequences of higher rank
+    /// to have read theirs.
+    pub(crate) fn picture_room(&self, wanted: &WantedPicture, rows: usize) -> Option<Vec<ContentHash>> {
+        self.pictures.room(rows, &wanted.reading, &wanted.own)
+    }
+
+    /// Notes that a picture has been computed for a sequence, and what was given up for it.
+    pub(crate) fn keep_picture(&mut self, wanted: &WantedPicture, rows: usize, given_up: &[ContentHash]) {
+        for content in given_up {
+            self.pictures.remove(*content);
+        }
+        self.pictures.insert(wanted.content, rows);
+        if let Some(sequence) = self.sequences.get_mut(&wanted.key) {
+            sequence.computed_for.push(wanted.content);
+        }
     }
 
     /// Sequences that wait for nothing but their next token.
@@ -159,9 +195,14 @@ impl Scheduler {
     /// Notes that a plan's chunks have been computed.
     pub(crate) fn commit(&mut self, plan: &Plan) {
         for chunk in &plan.chunks {
-            if let Some(sequence) = self.sequences.get_mut(&chunk.key)
-                && let Some(table) = &mut sequence.table
-            {
+            let Some(sequence) = self.sequences.get_mut(&chunk.key) else { continue };
+            for run in sequence.runs_in(chunk.start, chunk.end) {
+                self.pictures.touch(run.content);
+                // Only the first time counts: one that has given up its blocks reads it once more.
+                let begins = run.start >= chunk.start && !sequence.settled;
+                self.picture_hits += u64::from(begins && !sequence.computed_for.contains(&run.content));
+            }
+            if let Some(table) = &mut sequence.table {
                 sequence.computed = chunk.end;
                 sequence.settled |= chunk.ends;
                 self.pool.commit(table, &sequence.keys, chunk.end);

@@ -11,7 +11,7 @@ const LEAST: usize = 16;
 /// A newer measurement weighs this much against all before it.
 const WEIGHT: f64 = 0.2;
 
-/// How many tokens of prompts a step may take, learnt from how long steps have taken.
+/// How many tokens of prompts a step may take, and how long a picture, learnt from how long steps have taken.
 ///
 /// Beside sequences that decode, prompts get as long as those take by themselves: so a step takes about twice as long
 /// as one that only decodes, and never much longer. Alone, they get a whole step's time, or twice what a step that only
@@ -25,11 +25,13 @@ pub(crate) struct Pace {
     decode: Option<f64>,
     /// Seconds a token of a prompt takes.
     token: Option<f64>,
+    /// Seconds of computing on pictures that those who decode have left over; what a piece took too long is paid back.
+    credit: f64,
 }
 
 impl Pace {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most: most.max(1), decode: None, token: None }
+        Self { most: most.max(1), decode: None, token: None, credit: 0.0 }
     }
 
     /// Tokens of prompts for a step in which so many sequences decode.
@@ -44,6 +46,30 @@ impl Pace {
             None => (step, FIRST),
         };
         ((time / token) as usize).clamp(least.min(self.most), self.most)
+    }
+
+    /// How long a picture may be computed on at the end of a step that has taken so long, in which so many sequences decode.
+    /// `None`: not in this one. It is computed in pieces, and at least one at a time.
+    ///
+    /// Beside sequences that decode, a picture and prompts together get as long as those take by themselves, a picture at
+    /// least half of that. Where its pieces are longer, there are steps without. Alone, it gets what prompts leave of a
+    /// whole step, and at least a quarter of one.
+    pub(crate) fn picture(&mut self, decoding: usize, took: Duration) -> Option<Duration> {
+        if decoding == 0 {
+            // Nobody is owed any time.
+            self.credit = f64::INFINITY;
+            return Some(STEP.saturating_sub(took).max(STEP / 4));
+        }
+        let (took, step) = (took.as_secs_f64(), STEP.as_secs_f64());
+        let decode = self.decode.unwrap_or(took);
+        let share = (2.0 * decode - took).clamp(decode.min(step) / 2.0, step);
+        self.credit = (self.credit + share).min(share);
+        (self.credit > 0.0).then(|| Duration::from_secs_f64(self.credit))
+    }
+
+    /// Notes how long a picture was computed on.
+    pub(crate) fn spend(&mut self, took: Duration) {
+        self.credit -= took.as_secs_f64();
     }
 
     /// Learns from a step.
@@ -84,7 +110,8 @@ mod tests {
             end,
             ends: true,
         };
-        Plan { copies: Vec::new(), chunks: lengths.iter().enumerate().map(chunk).collect() }
+        let chunks = lengths.iter().enumerate().map(chunk).collect();
+        Plan { chunks, ..Plan::default() }
     }
 
     #[test]
@@ -123,6 +150,52 @@ mod tests {
             let tokens = pace.prefill(0);
             assert!(expected.contains(&tokens), "{tokens} where a step takes {fixed} ms and more");
         }
+    }
+
+    #[test]
+    fn a_picture_beside_sequences_that_decode_takes_about_one_of_their_steps() {
+        let ms = Duration::from_millis;
+        let mut pace = Pace::new(512);
+        for _ in 0..20 {
+            pace.learn(&plan(&[1, 1, 1, 1]), ms(40));
+        }
+        // Pieces of so many milliseconds, beside prompts that take so long or none.
+        for (piece, prompts, most, least) in
+            [(1, 0, 42, 38), (10, 0, 44, 36), (100, 0, 44, 36), (1, 40, 22, 18), (90, 40, 23, 17)]
+        {
+            let mut spent = Duration::ZERO;
+            for _ in 0..100 {
+                if let Some(time) = pace.picture(4, ms(40 + prompts)) {
+                    let took = ms(piece) * (time.as_millis() as u64).div_ceil(piece).max(1) as u32;
+                    assert!(took <= time + ms(piece));
+                    pace.spend(took);
+                    spent += took;
+                }
+            }
+            let a_step = spent.as_millis() as u64 / 100;
+            assert!(
+                (least..=most).contains(&a_step),
+                "{a_step} ms a step in pieces of {piece} ms beside {prompts} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn a_picture_that_nobody_waits_beside_takes_a_whole_step_and_is_no_debt() {
+        let ms = Duration::from_millis;
+        let mut pace = Pace::new(512);
+        assert_eq!(pace.picture(0, ms(0)), Some(STEP));
+        pace.spend(ms(3000));
+        assert_eq!(pace.picture(0, ms(150)), Some(ms(50)));
+        pace.spend(ms(3000));
+        assert_eq!(pace.picture(0, ms(190)), Some(ms(50)), "however long prompts took");
+        pace.learn(&plan(&[1]), ms(40));
+        let time = pace.picture(1, ms(40)).unwrap();
+        assert!((39..=41).contains(&time.as_millis()), "{time:?}");
+        // Slow steps are not doubled, but a picture takes 200 ms of each.
+        let mut slow = Pace::new(512);
+        slow.learn(&plan(&[1]), ms(900));
+        assert_eq!(slow.picture(1, ms(900)), Some(STEP));
     }
 
     #[test]

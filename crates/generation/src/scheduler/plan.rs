@@ -1,5 +1,7 @@
+use super::pictures::PictureRun;
 use super::{Scheduler, SequenceKey};
 use crate::blocks::BlockCopy;
+use crate::item::ContentHash;
 
 /// What a step is to compute.
 #[derive(Debug, Default)]
@@ -8,6 +10,8 @@ pub(crate) struct Plan {
     pub(crate) copies: Vec<BlockCopy>,
     /// At most one chunk a sequence.
     pub(crate) chunks: Vec<PlannedChunk>,
+    /// The picture that is to be computed on.
+    pub(crate) picture: Option<WantedPicture>,
 }
 
 /// A part of one sequence.
@@ -20,6 +24,26 @@ pub(crate) struct PlannedChunk {
     pub(crate) ends: bool,
 }
 
+/// A picture whose rows the highest-ranked sequence that lacks any cannot go on without.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct WantedPicture {
+    pub(crate) key: SequenceKey,
+    pub(crate) content: ContentHash,
+    /// Pictures whose rows sequences of higher rank are about to read.
+    pub(super) reading: Vec<ContentHash>,
+    /// Pictures whose rows the sequence reads in the same chunk.
+    pub(super) own: Vec<ContentHash>,
+}
+
+/// The next chunk of a sequence.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    start: usize,
+    end: usize,
+    /// Whether it is one of a sequence that decodes.
+    decodes: bool,
+}
+
 impl PlannedChunk {
     /// Positions it computes.
     pub(crate) fn len(&self) -> usize {
@@ -28,10 +52,12 @@ impl PlannedChunk {
 }
 
 impl Scheduler {
-    /// Decides what the next step computes: every sequence that decodes, and of prompts about `prefill` tokens.
+    /// Decides what the next step computes: every sequence that decodes, and of prompts about `prefill` tokens. Rows of
+    /// pictures that are not there yet are not among them.
     pub(crate) fn plan(&mut self, prefill: usize) -> Plan {
         let mut plan = Plan::default();
         let mut prefill = prefill;
+        let mut reading = Vec::new();
         let order: Vec<SequenceKey> = self.sequences.keys().copied().collect();
         let mut passable = true;
         for (place, &key) in order.iter().enumerate() {
@@ -55,7 +81,11 @@ impl Scheduler {
             } else {
                 self.catch_up(key);
             }
-            let Some((start, end, decodes)) = self.cut(key, prefill) else { continue };
+            let Some(Cut { start, end, decodes }) = self.cut(key, prefill) else { continue };
+            let end = self.cut_before_pictures(key, start, end, &mut reading, &mut plan.picture);
+            if end == start || (prefill == 0 && !decodes) {
+                continue;
+            }
             let Some(end) = self.make_room(key, lower, start, end) else { continue };
             let Some(sequence) = self.sequences.get_mut(&key) else { continue };
             let Some(table) = &mut sequence.table else { continue };
@@ -132,8 +162,8 @@ impl Scheduler {
         depth
     }
 
-    /// The next chunk of a sequence: from where, to where, and whether it is one of a sequence that decodes.
-    fn cut(&self, key: SequenceKey, prefill: usize) -> Option<(usize, usize, bool)> {
+    /// The next chunk of a sequence, as far as its text goes.
+    fn cut(&self, key: SequenceKey, prefill: usize) -> Option<Cut> {
         let sequence = self.sequences.get(&key)?;
         let (start, length) = (sequence.computed, sequence.items.len());
         // A grammar may have forced a few tokens after the last.
@@ -145,7 +175,46 @@ impl Scheduler {
         } else {
             length.min(start + prefill.min(self.config.chunk))
         };
-        (end > start && (decodes || prefill > 0)).then_some((start, end, decodes))
+        (length > start).then_some(Cut { start, end, decodes })
+    }
+
+    /// How far a chunk gets with the pictures whose rows are there. The first sequence that lacks one is noted in `wanted`;
+    /// until then, what sequences are yet to read is in `reading`.
+    fn cut_before_pictures(
+        &self,
+        key: SequenceKey,
+        start: usize,
+        end: usize,
+        reading: &mut Vec<ContentHash>,
+        wanted: &mut Option<WantedPicture>,
+    ) -> usize {
+        let Some(sequence) = self.sequences.get(&key) else { return start };
+        // One that may compute nothing in this step can have its picture computed all the same.
+        let runs = sequence.runs_in(start, end.max(start + 1));
+        let missing = runs.iter().position(|run| !self.pictures.contains(run.content));
+        if let (Some(at), None) = (missing, &wanted) {
+            let (mut own, mut reading) = (Vec::new(), std::mem::take(reading));
+            let there = |runs: &[PictureRun]| -> Vec<ContentHash> {
+                let contents = runs.iter().map(|run| run.content);
+                contents.filter(|content| self.pictures.contains(*content)).collect()
+            };
+            // A chunk that is computed whole needs all of its pictures at once; else those before this one are read now.
+            match self.config.fixed {
+                true => own = there(runs),
+                false => reading.extend(there(&runs[..at])),
+            }
+            *wanted = Some(WantedPicture { key, content: runs[at].content, reading, own });
+        }
+        if wanted.is_none() {
+            let ahead = sequence.runs_in(start, sequence.items.len()).iter().map(|run| run.content);
+            reading.extend(ahead.filter(|content| self.pictures.contains(*content)));
+        }
+        match missing {
+            None => end,
+            // Such a chunk is computed whole or not yet.
+            Some(_) if self.config.fixed => start,
+            Some(at) => runs[at].start.max(start),
+        }
     }
 
     /// Finds blocks for a chunk, be it that others of lower rank give up theirs, and says how far they suffice.

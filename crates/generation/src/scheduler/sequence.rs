@@ -2,8 +2,9 @@ use std::cmp::Reverse;
 
 use pool_core::{JobId, Priority};
 
+use super::pictures::{PictureRun, extend_runs};
 use crate::blocks::{BlockKey, Table};
-use crate::item::Item;
+use crate::item::{ContentHash, Item};
 
 /// Names a sequence and ranks it: the more urgent class first, then the older job, then the lower choice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,6 +29,10 @@ impl SequenceKey {
 #[derive(Debug)]
 pub(super) struct Sequence {
     pub(super) items: Vec<Item>,
+    /// Where pictures stand in it, in order.
+    runs: Vec<PictureRun>,
+    /// Pictures that have been computed for it.
+    pub(super) computed_for: Vec<ContentHash>,
     /// The keys of its full blocks.
     pub(super) keys: Vec<BlockKey>,
     /// Its blocks; none while it waits.
@@ -45,6 +50,8 @@ impl Sequence {
     pub(super) fn new(items: Vec<Item>, root: BlockKey, block_tokens: usize) -> Self {
         let mut sequence = Self {
             items: Vec::new(),
+            runs: Vec::new(),
+            computed_for: Vec::new(),
             keys: Vec::new(),
             table: None,
             computed: 0,
@@ -62,7 +69,9 @@ impl Sequence {
         root: BlockKey,
         block_tokens: usize,
     ) {
+        let length = self.items.len();
         self.items.extend(items);
+        extend_runs(&mut self.runs, length, &self.items[length..]);
         while (self.keys.len() + 1) * block_tokens <= self.items.len() {
             let start = self.keys.len() * block_tokens;
             let before = self.keys.last().copied().unwrap_or(root);
@@ -73,6 +82,8 @@ impl Sequence {
     pub(super) fn fork(&self, table: Option<Table>) -> Self {
         Self {
             items: self.items.clone(),
+            runs: self.runs.clone(),
+            computed_for: self.computed_for.clone(),
             keys: self.keys.clone(),
             computed: if table.is_some() { self.computed } else { 0 },
             table,
@@ -89,6 +100,13 @@ impl Sequence {
         }
         self.table = Some(table);
         self.computed = computed;
+    }
+
+    /// Pictures that have rows at these positions, in order.
+    pub(super) fn runs_in(&self, start: usize, end: usize) -> &[PictureRun] {
+        let first = self.runs.partition_point(|run| run.end <= start);
+        let behind = self.runs.partition_point(|run| run.start < end);
+        self.runs.get(first..behind).unwrap_or_default()
     }
 
     /// Positions yet to be computed.

@@ -1,4 +1,7 @@
-//! Random arrivals, cancellations, pauses, forks and steps, against a memory that remembers what was written where.
+//! Random arrivals, cancellations, pauses, forks and steps, with pictures that take a while and are dropped again, against a
+//! memory that remembers what was written where.
+
+mod pictures;
 
 use std::collections::BTreeMap;
 
@@ -92,8 +95,9 @@ const LONGEST: usize = 36;
 
 fn shapes() -> impl Strategy<Value = (CacheShape, SchedulerConfig)> {
     let windows = prop::collection::vec(prop::option::of(1..12_usize), 1..4);
-    (1..6_usize, windows, 0..20_usize, 1..6_usize, any::<bool>(), 1..4_usize, 1..20_usize).prop_map(
-        |(block_tokens, windows, more, batch, fixed, steps, chunk)| {
+    let pictures = (any::<bool>(), 0..3 * PICTURE_ROWS);
+    (1..6_usize, windows, 0..20_usize, 1..6_usize, pictures, 1..4_usize, 1..20_usize).prop_map(
+        |(block_tokens, windows, more, batch, (fixed, picture_rows), steps, chunk)| {
             let chunk = if fixed { steps * block_tokens } else { chunk };
             let group = |window: Option<usize>| {
                 let all = LONGEST.div_ceil(block_tokens);
@@ -105,7 +109,7 @@ fn shapes() -> impl Strategy<Value = (CacheShape, SchedulerConfig)> {
                 CacheGroup { window, blocks: least + more / 2 }
             };
             let groups = windows.into_iter().map(group).collect();
-            (CacheShape { block_tokens, groups }, SchedulerConfig { batch, chunk, fixed })
+            (CacheShape { block_tokens, groups }, SchedulerConfig { batch, chunk, fixed, picture_rows })
         },
     )
 }
@@ -123,13 +127,20 @@ fn next(items: &[Item]) -> Item {
     Item::Token((state % 5) as u32)
 }
 
+/// Rows that every picture has.
+const PICTURE_ROWS: usize = 4;
+/// Steps that every picture takes.
+const PICTURE_STEPS: u32 = 3;
+
 struct World {
     scheduler: Scheduler,
+    config: SchedulerConfig,
+    /// The picture that is being computed, and the steps it will take yet.
+    encoding: Option<(ContentHash, u32)>,
     memory: Memory,
     /// Each sequence's prompt, and how long it is to get. Further choices wait for the prompt.
     wanted: BTreeMap<SequenceKey, (Vec<Item>, usize, u32)>,
     paused: Vec<SequenceKey>,
-    batch: usize,
     jobs: u64,
 }
 
@@ -142,7 +153,8 @@ impl World {
             memory: Memory::new(shape),
             wanted: BTreeMap::new(),
             paused: Vec::new(),
-            batch: config.batch,
+            config,
+            encoding: None,
             jobs: 0,
         }
     }
@@ -158,7 +170,11 @@ impl World {
                         _ => Item::Token((prefix * 7 + row) as u32),
                     })
                     .collect();
-                prompt.extend((0..*own).map(|at| Item::Token((self.jobs as usize % 3 + at) as u32)));
+                let other = ContentHash::of(&(100 + self.jobs % 3));
+                prompt.extend((0..*own).map(|at| match at % 3 {
+                    1 => Item::Embedding { content: other, row: at as u32 },
+                    _ => Item::Token((self.jobs as usize % 3 + at) as u32),
+                }));
                 let key = SequenceKey::new(*class, JobId::new(self.jobs), 0);
                 self.jobs += 1;
                 let length = (prompt.len() + answer).min(LONGEST - 1);
@@ -190,8 +206,9 @@ impl World {
     fn step(&mut self, prefill: usize) {
         let plan = self.scheduler.plan(prefill);
         let runnable = self.wanted.keys().any(|key| !self.paused.contains(key));
-        assert_eq!(!plan.chunks.is_empty(), runnable, "a step goes on whenever something can");
-        assert!(plan.chunks.len() <= self.batch);
+        let encodes = self.encode(&plan);
+        assert_eq!(!plan.chunks.is_empty() || encodes, runnable, "a step goes on whenever something can");
+        assert!(plan.chunks.len() <= self.config.batch);
         for copy in &plan.copies {
             self.memory.copy(copy.group, copy.from, copy.to);
         }
@@ -200,6 +217,34 @@ impl World {
         for chunk in plan.chunks.iter().filter(|chunk| chunk.ends) {
             self.go_on(chunk.key);
         }
+        if let Some(wanted) = &plan.picture
+            && let Some((content, 0)) = self.encoding
+        {
+            assert_eq!(content, wanted.content);
+            let given_up = self.scheduler.picture_room(wanted, PICTURE_ROWS).unwrap();
+            assert!(!given_up.iter().any(|content| wanted.own.contains(content)));
+            self.scheduler.keep_picture(wanted, PICTURE_ROWS, &given_up);
+            self.encoding = None;
+        }
+        // One alone may take more than there is room for, or nothing would go on; so may those of a chunk that is not cut.
+        let rows = self.scheduler.pictures.rows();
+        assert!(rows <= self.config.picture_rows || rows == PICTURE_ROWS || self.config.fixed);
+    }
+
+    /// Computes on the picture that a plan wants. Whether it could.
+    fn encode(&mut self, plan: &Plan) -> bool {
+        let Some(wanted) = &plan.picture else { return false };
+        assert!(!self.paused.contains(&wanted.key), "nothing is computed for a paused sequence");
+        assert!(!self.scheduler.pictures.contains(wanted.content), "it is there already");
+        if self.scheduler.picture_room(wanted, PICTURE_ROWS).is_none() {
+            return false;
+        }
+        let steps = match self.encoding {
+            Some((content, steps)) if content == wanted.content => steps,
+            _ => PICTURE_STEPS,
+        };
+        self.encoding = Some((wanted.content, steps - 1));
+        true
     }
 
     fn run(&mut self, plan: &Plan) {
@@ -209,6 +254,16 @@ impl World {
             for (chunk, planned) in chunks.iter().zip(&plan.chunks) {
                 assert!(!self.paused.contains(&planned.key), "a paused sequence is left out");
                 assert!(!chunk.items.is_empty());
+                let length = self.scheduler.items(planned.key).len();
+                let chunks = self.config.chunk;
+                if self.config.fixed {
+                    assert_eq!(planned.end, length.min((planned.start / chunks + 1) * chunks));
+                }
+                for item in chunk.items {
+                    if let Item::Embedding { content, .. } = item {
+                        assert!(self.scheduler.pictures.contains(*content), "the rows are there");
+                    }
+                }
                 for (offset, item) in chunk.items.iter().enumerate() {
                     for (group, table) in chunk.tables.iter().enumerate() {
                         *memory.cell(group, table, chunk.start + offset) =
@@ -315,7 +370,7 @@ fn shape(block_tokens: usize, groups: &[(Option<usize>, usize)]) -> CacheShape {
     CacheShape { block_tokens, groups }
 }
 
-const EASY: SchedulerConfig = SchedulerConfig { batch: 8, chunk: 100, fixed: false };
+const EASY: SchedulerConfig = SchedulerConfig { batch: 8, chunk: 100, fixed: false, picture_rows: 100 };
 
 fn tokens(range: std::ops::Range<u32>) -> Vec<Item> {
     range.map(Item::Token).collect()
@@ -459,7 +514,7 @@ fn a_window_keeps_what_cached_prefixes_need_and_gives_the_rest_back_first() {
 
 #[test]
 fn fixed_chunks_are_cut_at_the_same_places_with_and_without_the_cache() {
-    let config = SchedulerConfig { batch: 8, chunk: 8, fixed: true };
+    let config = SchedulerConfig { batch: 8, chunk: 8, fixed: true, picture_rows: 100 };
     let mut scheduler = Scheduler::new(&shape(4, &[(None, 50)]), BlockKey::root(&0), config);
     scheduler.add(key(Priority::Normal, 1), tokens(0..21));
     assert_eq!(run(&mut scheduler, 3), [(1, 0, 8)]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use generation::{ContentHash, FinishReason, GenerationConfig, Item, Limits, SamplingParams};
 use pool_core::Error;
 
-use crate::scripted::{Ask, Pool, Script, ask, shape, tokens};
+use crate::scripted::{Ask, Drawing, Pool, Script, ask, shape, tokens};
 use crate::vocabulary::{EOS, SIZE};
 
 fn seeded(seed: u64) -> Ask {
@@ -192,21 +192,16 @@ async fn a_chunk_at_fault_ends_its_job_alone() {
 }
 
 #[tokio::test]
-async fn pictures_in_a_prompt_count_by_their_content() {
+async fn rows_that_no_picture_of_the_job_has_end_it() {
     let pool = Pool::new(Script::ample()).await;
-    let with = |picture: &str| {
-        let content = ContentHash::of(picture);
-        let mut one = ask("look: ");
-        one.prompt.extend((0..30).map(|row| Item::Embedding { content, row }));
-        one.prompt.extend(crate::vocabulary::prompt(" what is it?"));
-        one
-    };
-    let cat = pool.answer(with("cat")).await.unwrap();
-    let dog = pool.answer(with("dog")).await.unwrap();
-    assert_ne!(tokens(&cat), tokens(&dog));
-    assert_eq!(dog.usage.cached, 0, "the first block has rows of the picture");
-    let again = pool.answer(with("cat")).await.unwrap();
-    assert_eq!((tokens(&again), again.usage.cached), (tokens(&cat), 32));
+    let drawing = Drawing { name: "cat", pieces: 1 };
+    for (rows, row) in [(30, 30), (30, 31), (0, 0)] {
+        let mut one = ask("look: ").with_picture(drawing, rows, " what is it?");
+        one.prompt.insert(3, Item::Embedding { content: ContentHash::of("cat"), row });
+        let error = pool.answer(one).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("row {row} of a picture that has {rows}: ")), "{error}");
+    }
+    assert!(pool.answer(ask("look: ").with_picture(drawing, 30, " what is it?")).await.is_ok());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod answers;
 mod chat_templates;
 mod grammars;
+mod pictures;
 mod real_chat_templates;
 mod scripted;
 mod streams;

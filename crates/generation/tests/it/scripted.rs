@@ -1,13 +1,15 @@
-//! A decoder whose logits are a function of the whole prefix, as it is read back from the blocks it was handed.
+//! A decoder whose logits are a function of the whole prefix, as it is read back from the blocks it was handed, and whose
+//! pictures take as many pieces as they say.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use generation::{
-    BlockId, CacheShape, Chunk, DecodeError, Decoder, Delta, Generation, GenerationConfig, GenerationJob,
-    GenerationModel, GenerationRequest, Grammars, Item, Limits, LogitRows, Occupancy, SamplingParams,
-    StopStrings, ToolFormat, ToolUse, Tools, Usage,
+    BlockId, CacheShape, Chunk, ContentHash, DecodeError, Decoder, Delta, Generation, GenerationConfig,
+    GenerationJob, GenerationModel, GenerationRequest, Grammars, Item, JobPicture, Limits, LogitRows,
+    Occupancy, SamplingParams, StopStrings, ToolFormat, ToolUse, Tools, Usage,
 };
 use pool_core::{
     Cost, Engine, Error, Group, GroupConfig, JobOptions, LoadError, Loader, ModelError, Prepared, Priority,
@@ -37,13 +39,43 @@ pub(crate) struct Script {
     pub(crate) computed: AtomicUsize,
     /// The most sequences that one pass has advanced.
     pub(crate) widest: AtomicUsize,
+    /// How long a piece of a picture takes.
+    pub(crate) piece: Duration,
+    /// Rows of pictures there is memory for.
+    pub(crate) picture_rows: usize,
+    /// What happened, in order.
+    pub(crate) log: Mutex<Vec<Event>>,
     pub(crate) occupancy: Mutex<Option<Arc<Occupancy>>>,
+}
+
+/// What a decoder was asked to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    /// To compute chunks: from where to where.
+    Forward(Vec<(usize, usize)>),
+    /// A piece of the picture of that name.
+    Piece(&'static str),
+    /// The picture's last piece.
+    Encoded(&'static str),
+    /// To let go of a picture.
+    Forgotten(&'static str),
+}
+
+/// A picture that takes so many pieces; none: it cannot be computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Drawing {
+    pub(crate) name: &'static str,
+    pub(crate) pieces: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct Scripted {
     script: Arc<Script>,
     cells: Vec<Vec<Cell>>,
+    /// The rows that are there.
+    rows: BTreeMap<ContentHash, &'static str>,
+    /// The picture that is being computed, and its pieces yet to do.
+    pass: Option<(ContentHash, Drawing)>,
 }
 
 pub(crate) fn shape(block_tokens: usize, groups: &[(Option<usize>, usize)]) -> CacheShape {
@@ -63,6 +95,9 @@ impl Script {
             padding: 0,
             computed: AtomicUsize::new(0),
             widest: AtomicUsize::new(0),
+            piece: Duration::ZERO,
+            picture_rows: 1000,
+            log: Mutex::new(Vec::new()),
             occupancy: Mutex::new(None),
         }
     }
@@ -74,6 +109,20 @@ impl Script {
 
     pub(crate) fn occupancy(&self) -> Arc<Occupancy> {
         Arc::clone(self.occupancy.lock().unwrap().as_ref().unwrap())
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        self.log.lock().unwrap().push(event);
+    }
+
+    /// What happened so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How often any picture was computed to its end.
+    pub(crate) fn encoded(&self) -> usize {
+        self.events().iter().filter(|event| matches!(event, Event::Encoded(_))).count()
     }
 
     /// The row that follows from what a position of each group reads.
@@ -133,6 +182,8 @@ impl Scripted {
 }
 
 impl Decoder for Scripted {
+    type Pixels = Drawing;
+
     fn vocab_size(&self) -> usize {
         SIZE + self.script.padding
     }
@@ -152,6 +203,17 @@ impl Decoder for Scripted {
         {
             return Err(DecodeError::chunk(index, "poisoned"));
         }
+        for item in chunks.iter().flat_map(|chunk| chunk.items) {
+            if let Item::Embedding { content, .. } = item {
+                assert!(
+                    self.rows.contains_key(content),
+                    "the rows of a picture are read before they are there"
+                );
+            }
+        }
+        self.script.note(Event::Forward(
+            chunks.iter().map(|chunk| (chunk.start, chunk.start + chunk.items.len())).collect(),
+        ));
         std::thread::sleep(self.script.step);
         self.script.widest.fetch_max(chunks.len(), Ordering::Relaxed);
         for chunk in chunks {
@@ -176,12 +238,53 @@ impl Decoder for Scripted {
         self.cells[group].copy_within(start..start + tokens, to.0 as usize * tokens);
         Ok(())
     }
+
+    fn picture_rows(&self) -> usize {
+        self.script.picture_rows
+    }
+
+    fn encode(
+        &mut self,
+        picture: &JobPicture<Drawing>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, DecodeError> {
+        assert!(!self.rows.contains_key(&picture.content), "it is there");
+        let pass = self.pass.take().filter(|(content, _)| *content == picture.content);
+        let mut left = pass.map_or(picture.pixels, |(_, left)| left);
+        if left.pieces == 0 {
+            return Err(DecodeError::picture("it cannot be drawn"));
+        }
+        loop {
+            std::thread::sleep(self.script.piece);
+            left.pieces -= 1;
+            self.script.note(Event::Piece(left.name));
+            if left.pieces == 0 {
+                self.script.note(Event::Encoded(left.name));
+                self.rows.insert(picture.content, left.name);
+                return Ok(true);
+            }
+            if !go_on() {
+                self.pass = Some((picture.content, left));
+                return Ok(false);
+            }
+        }
+    }
+
+    fn forget_picture(&mut self, content: ContentHash) {
+        if let Some(name) = self.rows.remove(&content) {
+            self.script.note(Event::Forgotten(name));
+        }
+        if let Some((_, drawing)) = self.pass.take_if(|(of, _)| *of == content) {
+            self.script.note(Event::Forgotten(drawing.name));
+        }
+    }
 }
 
 /// A request, as a modality might have it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
     pub(crate) prompt: Vec<Item>,
+    pub(crate) pictures: Vec<JobPicture<Drawing>>,
     pub(crate) sampling: SamplingParams,
     pub(crate) choices: u32,
     pub(crate) max_tokens: Option<usize>,
@@ -203,6 +306,7 @@ pub(crate) enum Choosing {
 pub(crate) fn ask(text: &str) -> Ask {
     Ask {
         prompt: crate::vocabulary::prompt(text),
+        pictures: Vec::new(),
         sampling: SamplingParams::default(),
         choices: 1,
         max_tokens: Some(20),
@@ -212,6 +316,17 @@ pub(crate) fn ask(text: &str) -> Ask {
         one_call: false,
         tools: None,
         priority: Priority::Normal,
+    }
+}
+
+impl Ask {
+    /// Lets a picture of so many rows follow, and more text.
+    pub(crate) fn with_picture(mut self, drawing: Drawing, rows: u32, text: &str) -> Self {
+        let content = ContentHash::of(drawing.name);
+        self.prompt.extend((0..rows).map(|row| Item::Embedding { content, row }));
+        self.prompt.extend(crate::vocabulary::prompt(text));
+        self.pictures.push(JobPicture { content, rows, pixels: drawing });
+        self
     }
 }
 
@@ -240,7 +355,8 @@ impl Loader for ScriptLoader {
     fn load(&self) -> Result<Scripting, LoadError> {
         let tokens = self.script.shape.block_tokens;
         let cells = self.script.shape.groups.iter().map(|group| vec![None; group.blocks * tokens]).collect();
-        let decoder = Scripted { script: Arc::clone(&self.script), cells };
+        let (rows, pass) = (BTreeMap::new(), None);
+        let decoder = Scripted { script: Arc::clone(&self.script), cells, rows, pass };
         let vocabulary = Arc::clone(&self.vocabulary);
         let model = GenerationModel::new(&"scripted".into(), &1, decoder, vocabulary, &self.script.config);
         let model = model.map_err(LoadError::new)?;
@@ -249,8 +365,9 @@ impl Loader for ScriptLoader {
         Ok(model)
     }
 
-    fn prepare(&self, ask: &Ask) -> Result<Prepared<GenerationJob>, ModelError> {
+    fn prepare(&self, ask: &Ask) -> Result<Prepared<GenerationJob<Drawing>>, ModelError> {
         let mut job = GenerationJob::new(ask.prompt.clone());
+        job.pictures = ask.pictures.clone();
         job.sampling = ask.sampling.clone();
         job.choices = ask.choices;
         job.max_tokens = ask.max_tokens;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use generation::{FinishReason, Generation, SamplingParams, Usage};
 use pool_core::{JobOptions, Priority};
 
-use crate::scripted::{Ask, Pool, Script, alone, ask, shape, tokens};
+use crate::scripted::{Ask, Drawing, Pool, Script, alone, ask, shape, tokens};
 
 /// A repeatable sequence of numbers.
 struct Dice(u64);
@@ -25,6 +25,12 @@ fn asks(count: u64, dice: &mut Dice) -> Vec<Ask> {
         .map(|at| {
             let mut one =
                 ask(&format!("{}{}", &system[..dice.roll(70) as usize], "x".repeat(1 + at as usize % 9)));
+            // Every third has a picture; there are three of them.
+            if at % 3 == 1 {
+                let names = ["cat", "dog", "cow"];
+                let drawing = Drawing { name: names[dice.roll(3) as usize], pieces: 3 };
+                one = one.with_picture(drawing, 13, "and");
+            }
             one.sampling = SamplingParams {
                 seed: at,
                 temperature: if at % 5 == 0 { 0.0 } else { 1.0 },

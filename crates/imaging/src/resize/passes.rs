@@ -10,6 +10,8 @@ use crate::Image;
 const ROWS: usize = 8;
 /// Samples of a column that the second pass works on together: eight vectors of eight.
 const COLUMNS: usize = 64;
+/// Sums in one vector.
+const LANES: usize = 8;
 /// One half, which rounds.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
@@ -86,17 +88,49 @@ impl Across {
 
     /// As many rows of the result as `made` has of `stride` samples.
     fn sum(&self, made: &mut [u8], stride: usize) {
-        let start = self.reach().start;
-        pulp::Arch::new().dispatch(|| {
-            for column in 0..self.weights.len() {
-                let (span, weights) = self.weights.span(column);
-                let pixels = &self.turned[(span.start - start) as usize..][..weights.len()];
-                let sums = sum_pixels(pixels, weights);
-                for (made, sum) in made.chunks_exact_mut(stride).zip(sums.as_chunks::<3>().0) {
-                    made[column * 3..column * 3 + 3].copy_from_slice(sum);
-                }
+        pulp::Arch::new().dispatch(SumAcross { across: self, made, stride });
+    }
+}
+
+/// The sums along rows. Not a closure: that would be compiled apart, for a processor without vectors.
+struct SumAcross<'s> {
+    across: &'s Across,
+    made: &'s mut [u8],
+    stride: usize,
+}
+
+impl pulp::NullaryFnOnce for SumAcross<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { across: Across { weights, turned }, made, stride } = self;
+        let start = weights.reach().start;
+        for column in 0..weights.len() {
+            let (span, weights) = weights.span(column);
+            let pixels = &turned[(span.start - start) as usize..][..weights.len()];
+            let sums = sum_pixels(pixels, weights);
+            for (made, sum) in made.chunks_exact_mut(stride).zip(sums.as_chunks::<3>().0) {
+                made[column * 3..column * 3 + 3].copy_from_slice(sum);
             }
-        });
+        }
+    }
+}
+
+/// The sums along columns.
+struct SumDown<'s> {
+    rows: &'s [u8],
+    stride: usize,
+    weights: &'s [i32],
+    result: &'s mut [u8],
+}
+
+impl pulp::NullaryFnOnce for SumDown<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        sum_rows(self.rows, self.stride, self.weights, self.result);
     }
 }
 
@@ -202,20 +236,33 @@ impl<'c> Strip<'c> {
         let (span, weights) = down.span(index);
         self.hold(span.clone());
         let rows = self.rows(span);
-        pulp::Arch::new().dispatch(|| sum_rows(rows, self.stride, weights, result));
+        pulp::Arch::new().dispatch(SumDown { rows, stride: self.stride, weights, result });
     }
 }
 
-/// One pixel of the result in each of the rows.
+/// One pixel of the result in each of the rows. Written in vectors of eight, which stay in registers.
 #[inline(always)]
 fn sum_pixels(pixels: &[[u8; ROWS * 3]], weights: &[i32]) -> [u8; ROWS * 3] {
-    let mut sums = [HALF; ROWS * 3];
+    let (mut first, mut second, mut third) = ([HALF; LANES], [HALF; LANES], [HALF; LANES]);
     for (pixels, weight) in pixels.iter().zip(weights) {
-        for (sum, sample) in sums.iter_mut().zip(pixels) {
-            *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(*sample)));
+        let [a, b, c] = pixels.as_chunks::<LANES>().0 else { break };
+        for lane in 0..LANES {
+            first[lane] = first[lane].wrapping_add(weight.wrapping_mul(i32::from(a[lane])));
+        }
+        for lane in 0..LANES {
+            second[lane] = second[lane].wrapping_add(weight.wrapping_mul(i32::from(b[lane])));
+        }
+        for lane in 0..LANES {
+            third[lane] = third[lane].wrapping_add(weight.wrapping_mul(i32::from(c[lane])));
         }
     }
-    sums.map(rounded)
+    let mut sums = [0; ROWS * 3];
+    for lane in 0..LANES {
+        sums[lane] = rounded(first[lane]);
+        sums[LANES + lane] = rounded(second[lane]);
+        sums[2 * LANES + lane] = rounded(third[lane]);
+    }
+    sums
 }
 
 /// One row of the result from rows of `stride` samples.

@@ -37,6 +37,34 @@ pub(super) fn shape(config: &DecoderConfig, chunk: usize, bytes: Bytes) -> Optio
     Some(CacheShape { block_tokens: BLOCK_TOKENS, groups })
 }
 
+/// Without another size, rows of so many of the largest pictures are kept,
+const PICTURES: usize = 8;
+/// but they take this at most, if that is enough for two.
+const MOST_PICTURES: Bytes = Bytes(256 << 20);
+
+/// Rows of pictures that so many bytes hold, or what is right where nobody says. An error: the least, which is one picture.
+pub(super) fn picture_rows(
+    config: &DecoderConfig,
+    most_tokens: usize,
+    bytes: Option<Bytes>,
+) -> Result<usize, Bytes> {
+    let row = row_bytes(config);
+    let rows = match bytes {
+        Some(bytes) => (bytes.get() / row) as usize,
+        None => (PICTURES * most_tokens).min((MOST_PICTURES.get() / row) as usize).max(2 * most_tokens),
+    };
+    if rows < most_tokens { Err(Bytes(row.saturating_mul(most_tokens as u64))) } else { Ok(rows) }
+}
+
+/// What so many rows of pictures take.
+pub(super) fn picture_bytes(config: &DecoderConfig, rows: usize) -> Bytes {
+    Bytes(row_bytes(config).saturating_mul(rows as u64))
+}
+
+fn row_bytes(config: &DecoderConfig) -> u64 {
+    (config.hidden_size * size_of::<f32>()).max(1) as u64
+}
+
 /// What a cache takes that has one block in each group.
 pub(super) fn least(config: &DecoderConfig) -> Bytes {
     let layout = config.cache_layout(BLOCK_TOKENS);

@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) dtype: Dtype,
     pub(crate) device: DeviceChoice,
     pub(crate) kv_cache: Option<Bytes>,
+    pub(crate) picture_cache: Option<Bytes>,
     pub(crate) context: Option<usize>,
     pub(crate) sequences: usize,
     pub(crate) deterministic: bool,
@@ -31,6 +32,7 @@ impl Default for Settings {
             dtype: Dtype::Auto,
             device: DeviceChoice::Auto,
             kv_cache: None,
+            picture_cache: None,
             context: None,
             sequences: GenerationConfig::default().max_sequences,
             deterministic: false,
@@ -54,6 +56,8 @@ pub(crate) struct Checkpoint<V> {
     ends: Vec<u32>,
     conversation: Conversation,
     vision: Option<Arc<V>>,
+    /// Rows of pictures that each worker keeps.
+    picture_rows: usize,
     defaults: Defaults,
     footprint: Footprint,
 }
@@ -100,11 +104,16 @@ impl<V: Vision> Checkpoint<V> {
         ends.extend(drawing.ends);
         ends.sort_unstable();
         ends.dedup();
+        let picture_rows = match &vision {
+            Some(vision) => picture_rows(&files, &config, vision, settings.picture_cache)?,
+            None => 0,
+        };
         let seeing = vision.as_ref().map(V::footprint).unwrap_or_default();
         let footprint = Footprint {
             weights: Bytes(stored.bytes(&config, precision)?) + seeing.weights,
             working_set: cache::bytes(&config, &shape)
                 + activation_bytes(&config, &generation)
+                + cache::picture_bytes(&config, picture_rows)
                 + seeing.working_set,
         };
         Ok(Self {
@@ -118,6 +127,7 @@ impl<V: Vision> Checkpoint<V> {
             ends,
             conversation,
             vision: vision.map(Arc::new),
+            picture_rows,
             defaults: drawing.defaults,
             footprint,
             files,
@@ -186,6 +196,11 @@ impl<V: Vision> Checkpoint<V> {
         self.vision.as_ref()
     }
 
+    /// Rows of pictures that each worker keeps.
+    pub(crate) fn picture_rows(&self) -> usize {
+        self.picture_rows
+    }
+
     pub(crate) fn footprint(&self) -> Footprint {
         self.footprint
     }
@@ -212,6 +227,21 @@ fn precision(files: &ModelFiles, settings: &Settings) -> Result<Precision, Error
         other => return Err(Error::unsupported(files.place(), format!("dtype {other}"), "use auto or f32")),
     };
     Ok(Precision { activations, deterministic: settings.deterministic })
+}
+
+fn picture_rows<V: Vision>(
+    files: &ModelFiles,
+    config: &DecoderConfig,
+    vision: &V,
+    size: Option<Bytes>,
+) -> Result<usize, Error> {
+    let most = vision.most_tokens();
+    cache::picture_rows(config, most, size).map_err(|least| {
+        let size = size.unwrap_or_default();
+        let reason =
+            format!("picture_cache is {size}; a picture of {most} tokens takes {least}; give it more");
+        Error::checkpoint(files.place(), reason)
+    })
 }
 
 fn context(files: &ModelFiles, config: &DecoderConfig, asked: Option<usize>) -> Result<usize, Error> {

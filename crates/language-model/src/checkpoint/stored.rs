@@ -40,11 +40,13 @@ impl Stored {
     /// `language`: takes the language model's part out of `config.json`.
     pub(super) fn config(
         &self,
-        language: impl FnOnce(Value) -> Result<Value, Error>,
+        language: impl FnOnce(Value, &str) -> Result<Value, Error>,
     ) -> Result<DecoderConfig, Error> {
         let config = match self {
             Self::Gguf(file) => DecoderConfig::from_gguf(file.metadata()),
-            Self::Folder(files) => DecoderConfig::from_huggingface(&language(files.config()?)?),
+            Self::Folder(files) => {
+                DecoderConfig::from_huggingface(&language(files.config()?, &self.place())?)
+            }
         };
         config.map_err(|error| match error {
             NnError::Unsupported { what, supported } => {

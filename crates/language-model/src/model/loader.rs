@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use generation::{
-    Chat, ChatTemplate, ContentHash, GenerationJob, GenerationModel, Grammar, Grammars, Item, ToolFormat,
-    ToolUse, Tools, Vocabulary,
+    Chat, ChatTemplate, ContentHash, GenerationJob, GenerationModel, Grammar, Grammars, Item, JobPicture,
+    ToolFormat, ToolUse, Tools, Vocabulary,
 };
 use model_source::{SharedWeights, Special};
 use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
 
-use super::prompt::{PictureRows, PromptEncoder, flattened};
+use super::pictures::Pictures;
+use super::prompt::{PictureRows, PromptEncoder, flattened, in_parts, texts};
 use super::request::{Asked, ChatInput, Input};
 use super::{CachedDecoder, Occupancies, PooledModel, Request, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
@@ -16,15 +17,18 @@ use crate::modality::{Modality, PictureOf};
 use crate::vision::{Picture as _, RenderedSpecial, Vision};
 
 /// Reads, prepares for and loads a language model.
-#[derive(Debug)]
 pub(crate) struct LanguageLoader<M: Modality> {
     name: ModelId,
     checkpoint: Checkpoint<M::Vision>,
     vocabulary: Arc<dyn Vocabulary>,
     weights: SharedWeights<nn::Decoder>,
+    tower: SharedWeights<TowerOf<M>>,
     grammars: Grammars,
     occupancies: Occupancies,
 }
+
+type TowerOf<M> = <<M as Modality>::Vision as Vision>::Tower;
+type PixelsOf<M> = <<M as Modality>::Vision as Vision>::Pixels;
 
 /// What a conversation comes to.
 struct Conversed {
@@ -44,6 +48,7 @@ impl<M: Modality> LanguageLoader<M> {
             grammars: Grammars::new(Arc::clone(&vocabulary)),
             vocabulary,
             weights: SharedWeights::new(),
+            tower: SharedWeights::new(),
             occupancies: Occupancies::default(),
         }
     }
@@ -66,6 +71,32 @@ impl<M: Modality> LanguageLoader<M> {
             Ok(PictureRows { content: ContentHash::of(picture.encoded()), rows })
         };
         pictures.iter().map(rows).collect()
+    }
+
+    /// Decodes pictures, equal ones once, and says what they take in memory.
+    fn decode(
+        &self,
+        pictures: &[PictureOf<M>],
+        rows: &[PictureRows],
+        decoded: &mut Vec<JobPicture<PixelsOf<M>>>,
+    ) -> Result<usize, ModelError> {
+        let Some(vision) = self.vision() else { return Ok(0) };
+        let mut bytes = 0;
+        for (picture, &PictureRows { content, rows }) in pictures.iter().zip(rows) {
+            if decoded.iter().all(|other| other.content != content) {
+                let pixels = vision.prepare(picture)?;
+                bytes += vision.pixel_bytes(&pixels);
+                decoded.push(JobPicture { content, rows, pixels });
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The tower, loaded once for all workers, and room for a worker's rows.
+    fn pictures(&self, width: usize) -> Result<Option<Pictures<TowerOf<M>>>, LoadError> {
+        let Some(vision) = self.vision() else { return Ok(None) };
+        let tower = self.tower.get_or_load(|| vision.load()).map_err(LoadError::new)?;
+        Ok(Some(Pictures::new(tower, width, self.checkpoint.picture_rows())))
     }
 
     fn prompts(&self) -> PromptEncoder<'_> {
@@ -99,7 +130,7 @@ impl<M: Modality> LanguageLoader<M> {
         pictures: &[PictureRows],
     ) -> Result<Conversed, ModelError> {
         let template = self.template()?;
-        self.prompts().check_messages(&chat.messages, &chat.variables)?;
+        self.prompts().check_chat(chat)?;
         let tools = self.tools(chat, template)?;
         if asked.format != ResponseFormat::Text && tools.is_some() {
             let message =
@@ -148,17 +179,29 @@ impl<M: Modality> LanguageLoader<M> {
             now: None,
         };
         let rendered = template.render(&chat);
-        let Some(token) = self.vision().map(Vision::image_token).filter(|_| !pictures.is_empty()) else {
+        let Some(token) = self.vision().map(Vision::image_token) else {
             return Ok(rendered?);
         };
-        match rendered {
-            Ok(rendered) if rendered.contains(token) => Ok(rendered),
-            // A template that knows no parts: it is of a language model that was made for text only.
-            as_parts => {
-                chat.messages = flattened(chat.messages, token);
-                template.render(&chat).or(as_parts).map_err(ModelError::from)
+        let texts = texts(&chat.messages);
+        let is_whole = |rendered: &String| {
+            (pictures.is_empty() || rendered.contains(token))
+                && texts.iter().all(|text| rendered.contains(text))
+        };
+        if let Ok(rendered) = &rendered
+            && is_whole(rendered)
+        {
+            return Ok(rendered.clone());
+        }
+        // A template that knows parts only leaves texts out, or fails; one that knows none is of a language model that was
+        // made for text only.
+        let asked = std::mem::take(&mut chat.messages);
+        for messages in [in_parts(asked.clone()), flattened(asked, token)] {
+            chat.messages = messages;
+            if let Some(rendered) = template.render(&chat).ok().filter(is_whole) {
+                return Ok(rendered);
             }
         }
+        rendered.map_err(ModelError::from)
     }
 
     /// The tools that the model is shown, and how it calls them.
@@ -199,7 +242,9 @@ impl<M: Modality> Loader for LanguageLoader<M> {
     fn load(&self) -> Result<PooledModel<M>, LoadError> {
         let checkpoint = &self.checkpoint;
         let weights = self.weights.get_or_load(|| checkpoint.load()).map_err(LoadError::new)?;
-        let decoder = CachedDecoder::new(weights, checkpoint.shape().clone()).map_err(LoadError::new)?;
+        let pictures = self.pictures(weights.config().hidden_size)?;
+        let shape = checkpoint.shape().clone();
+        let decoder = CachedDecoder::new(weights, shape, pictures).map_err(LoadError::new)?;
         let vocabulary = Arc::clone(&self.vocabulary);
         let config = checkpoint.generation();
         let model = GenerationModel::new(&self.name, &checkpoint.revision(), decoder, vocabulary, config);
@@ -208,7 +253,7 @@ impl<M: Modality> Loader for LanguageLoader<M> {
         Ok(model)
     }
 
-    fn prepare(&self, request: &Request<M>) -> Result<Prepared<GenerationJob>, ModelError> {
+    fn prepare(&self, request: &Request<M>) -> Result<Prepared<GenerationJob<PixelsOf<M>>>, ModelError> {
         let asked = &request.asked;
         let (prompts, rows) = (self.prompts(), self.rows(&request.pictures)?);
         let Conversed { prompt, tools, grammar } = match &asked.input {
@@ -223,8 +268,9 @@ impl<M: Modality> Loader for LanguageLoader<M> {
                 grammar: self.format_grammar(&asked.format)?,
             },
         };
-        let value = GenerationJob {
+        let mut value = GenerationJob {
             prompt,
+            pictures: Vec::new(),
             sampling: asked.sampling.clone(),
             choices: asked.choices,
             max_tokens: asked.max_tokens,
@@ -234,7 +280,8 @@ impl<M: Modality> Loader for LanguageLoader<M> {
             tools,
         };
         value.check(self.checkpoint.limits())?;
-        let cost = value.cost(request.bytes() + size_of_val(value.prompt.as_slice()));
+        let pixels = self.decode(&request.pictures, &rows, &mut value.pictures)?;
+        let cost = value.cost(request.bytes() + pixels + size_of_val(value.prompt.as_slice()));
         Ok(Prepared { value, cost })
     }
 

@@ -3,6 +3,7 @@
 mod decoder;
 mod loader;
 mod occupancies;
+mod pictures;
 mod prompt;
 mod request;
 mod seed;
@@ -15,5 +16,7 @@ pub use request::Request;
 pub(crate) use request::{ChatInput, Input};
 pub(crate) use vocabulary::TokenVocabulary;
 
+use crate::modality::Modality;
+
 /// A language model as the engine sees it.
-pub type PooledModel<M> = generation::GenerationModel<CachedDecoder, Request<M>>;
+pub type PooledModel<M> = generation::GenerationModel<CachedDecoder<<M as Modality>::Vision>, Request<M>>;

@@ -1,9 +1,9 @@
-use generation::{ContentHash, Item};
+use generation::{ContentHash, Item, Tool};
 use model_source::{LanguageTokenizer, Special};
 use pool_core::ModelError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::message::Message;
+use super::ChatInput;
 use crate::vision::RenderedSpecial;
 
 /// How texts become prompts: tokens, and a picture's rows in the place of the image token.
@@ -71,11 +71,7 @@ impl PromptEncoder<'_> {
     }
 
     /// Refuses what a conversation says that would be read as a picture's place.
-    pub(super) fn check_messages(
-        &self,
-        messages: &[Message],
-        variables: &Map<String, Value>,
-    ) -> Result<(), ModelError> {
+    pub(super) fn check_chat(&self, chat: &ChatInput) -> Result<(), ModelError> {
         let Some(token) = self.image_token else { return Ok(()) };
         let refuse = |place: String| {
             let part = "{\"type\": \"image\"}";
@@ -83,11 +79,16 @@ impl PromptEncoder<'_> {
                 "{place} spells {token}, which stands for a picture; leave it out, or give a picture and a part {part}"
             )))
         };
-        if let Some(at) = messages.iter().position(|message| spells(message.fields(), token)) {
+        if let Some(at) = chat.messages.iter().position(|message| spells(message.fields(), token)) {
             return refuse(format!("messages[{at}]"));
         }
-        match variables.iter().find(|(_, value)| value_spells(value, token)) {
-            Some((name, _)) => refuse(format!("the template variable {name}")),
+        if let Some((name, _)) = chat.variables.iter().find(|(_, value)| value_spells(value, token)) {
+            return refuse(format!("the template variable {name}"));
+        }
+        let described = |tool: &Tool| tool.description.as_ref().is_some_and(|text| text.contains(token));
+        let tools = chat.tools.iter();
+        match tools.enumerate().find(|(_, tool)| described(tool) || value_spells(&tool.parameters, token)) {
+            Some((at, _)) => refuse(format!("tools[{at}]")),
             None => Ok(()),
         }
     }
@@ -112,6 +113,22 @@ pub(super) fn flattened(mut messages: Vec<Value>, image_token: &str) -> Vec<Valu
     messages
 }
 
+/// Messages as a template reads them that knows parts only: what has a text for its content has one part of it.
+pub(super) fn in_parts(mut messages: Vec<Value>) -> Vec<Value> {
+    for content in messages.iter_mut().filter_map(|message| message.get_mut("content")) {
+        if let Value::String(text) = content {
+            *content = json!([{"type": "text", "text": text}]);
+        }
+    }
+    messages
+}
+
+/// What the prompt has of a conversation, if its template leaves nothing out. Templates put no space around it, or take it.
+pub(super) fn texts(messages: &[Value]) -> Vec<String> {
+    let contents = messages.iter().filter_map(|message| message.get("content")?.as_str());
+    contents.map(|text| text.trim().to_owned()).collect()
+}
+
 /// Pieces of text, and between each two a picture's rows.
 fn joined<'a>(
     pieces: impl Iterator<Item = &'a [u32]>,
@@ -134,12 +151,12 @@ fn joined<'a>(
     }
     let given = pictures.len();
     Err(ModelError::invalid(format!(
-        "the prompt has the image token {token} {places} times, and {given} pictures were given; both must be as many"
+        "pictures given: {given}, places for one ({token}) in the prompt: {places}; there must be as many"
     )))
 }
 
 fn spells(fields: &Map<String, Value>, token: &str) -> bool {
-    fields.values().any(|value| value_spells(value, token))
+    fields.iter().any(|(name, value)| name.contains(token) || value_spells(value, token))
 }
 
 fn value_spells(value: &Value, token: &str) -> bool {

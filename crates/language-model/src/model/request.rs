@@ -1,5 +1,5 @@
 use generation::{GenerationRequest, SamplingParams, StopStrings, Tool, check_counts, expected_cost};
-use pool_core::{Cost, Fingerprint, Priority};
+use pool_core::{Cost, Fingerprint, Fingerprinter, Priority};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -225,7 +225,8 @@ fn picture_tokens<M: Modality>(
     };
     let mut tokens = 0_usize;
     for picture in pictures {
-        tokens += vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+        let more = vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+        tokens = tokens.saturating_add(more);
     }
     if tokens >= info.context {
         let (pictures, context) = (pictures.len(), info.context);
@@ -244,6 +245,20 @@ impl<M: Modality> GenerationRequest for Request<M> {
 
     fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
+    }
+
+    fn identify(&self) -> Option<Fingerprint> {
+        if self.pictures.is_empty() {
+            return None;
+        }
+        // Whatever is drawn, a picture that crashes the tower does so again.
+        let sampling = SamplingParams { seed: 0, ..self.asked.sampling.clone() };
+        let mut content = Fingerprinter::new();
+        content.add(&Asked { sampling, ..self.asked.clone() }.fingerprint());
+        for picture in &self.pictures {
+            content.add(&picture.encoded());
+        }
+        Some(content.finish())
     }
 
     fn priority(&self) -> Priority {

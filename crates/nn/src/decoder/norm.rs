@@ -43,7 +43,14 @@ impl RmsNorm {
     pub(super) fn apply_in_place(&self, rows: &mut [f32]) {
         let size = self.weight.len();
         rows.par_chunks_mut(TASK_ROWS * size).for_each(|rows| {
-            wide(|| rows.chunks_exact_mut(size).for_each(|row| self.row(row)));
+            wide(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact_mut(size) {
+                        self.row(row);
+                    }
+                },
+            );
         });
     }
 

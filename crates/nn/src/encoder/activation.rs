@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::elementary::{erf, sigmoid};
+use crate::elementary::{erf, gelu_tanh, sigmoid};
 use crate::error::NnError;
 
 /// Activations of the towers' feed-forward layers.
@@ -21,8 +21,11 @@ pub enum TowerActivation {
 const TASK: usize = 8192;
 
 impl TowerActivation {
-    /// By the name that transformers has for it.
-    pub(crate) fn named(field: &str, name: &str) -> Result<Self, NnError> {
+    /// By the name that transformers has for it; `field` is where it stands, for the message.
+    ///
+    /// # Errors
+    /// [`NnError::Unsupported`] for another one.
+    pub fn named(field: &str, name: &str) -> Result<Self, NnError> {
         match name {
             "gelu" => Ok(Self::Gelu),
             "gelu_pytorch_tanh" | "gelu_new" => Ok(Self::GeluTanh),
@@ -96,14 +99,6 @@ impl WithSimd for Gate<'_> {
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-}
-
-/// `0.5 x (1 + tanh(y))` is `x · sigmoid(2 y)`.
-#[inline(always)]
-fn gelu_tanh(x: f32) -> f32 {
-    // 2 sqrt(2 / pi)
-    const SCALE: f32 = std::f32::consts::SQRT_2 * std::f32::consts::FRAC_2_SQRT_PI;
-    x * sigmoid(SCALE * (x + 0.044_715 * x * x * x))
 }
 
 #[cfg(test)]

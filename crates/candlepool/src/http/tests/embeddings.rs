@@ -76,7 +76,11 @@ async fn what_cannot_be_obeyed_is_refused_by_name() {
         (json!({"model": "tiny", "input": [1, 2.5]}), "invalid_value", "input[1]"),
         (json!({"model": "tiny", "input": [4294967296_u64]}), "invalid_value", "input[0]"),
         (json!({"model": "tiny", "input": [[1, "a"]]}), "invalid_value", "input[0][1]"),
-        (json!({"model": "tiny", "input": [{"image": "data:,"}]}), "invalid_value", "input[0]"),
+        (json!({"model": "tiny", "input": [{"image": "data:,"}]}), "invalid_value", "input[0].image"),
+        (json!({"model": "tiny", "input": ["a", {"image": "data:,a"}]}), "wrong_model", "input[1]"),
+        (json!({"model": "tiny", "input": ["a", {"image": "data:,a", "b": 1}]}), "invalid_value", "input[1]"),
+        (json!({"model": "tiny", "input": ["a", {"text": "b"}]}), "invalid_value", "input[1]"),
+        (json!({"model": "tiny", "input": [5, {"image": "data:,a"}]}), "invalid_value", "input"),
         (
             json!({"model": "tiny", "input": "a", "encoding_format": "hex"}),
             "invalid_value",

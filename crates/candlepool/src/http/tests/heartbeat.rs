@@ -118,6 +118,8 @@ async fn serve(model: &Path, tasks: &mut JoinSet<()>) -> (App, SocketAddr) {
             body_timeout: config.server.body_timeout.0,
             request_timeout: None,
         },
+        image_limits: config.images.limits(),
+        remote_images: config.images.fetching().unwrap(),
         drain: Drain::new(),
         exporter: Exporter::idle(),
         lingering: TaskTracker::new(),

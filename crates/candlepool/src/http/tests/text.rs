@@ -39,7 +39,7 @@ impl Server {
 
 /// The pieces of a stream that ended as it should.
 #[track_caller]
-fn pieces(answer: &Answer) -> Vec<Value> {
+pub(super) fn pieces(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     let events: Vec<&str> = answer.text.split_terminator("\n\n").collect();
@@ -50,7 +50,7 @@ fn pieces(answer: &Answer) -> Vec<Value> {
 }
 
 /// A choice's text, put together again.
-fn text_of(pieces: &[Value], index: u64, field: &str) -> String {
+pub(super) fn text_of(pieces: &[Value], index: u64, field: &str) -> String {
     let choices = pieces.iter().flat_map(|piece| piece["choices"].as_array().unwrap());
     choices
         .filter(|choice| choice["index"] == index)

@@ -13,6 +13,7 @@ pub(super) use chat::chat_completions;
 pub(super) use completions::completions;
 
 use language_model::{Choice, Generation};
+use llava_vision::LlavaVision;
 use pool_core::Deadline;
 use text_to_text::TextToText;
 
@@ -24,16 +25,16 @@ use crate::registry::Served;
 enum Writer {
     /// From text alone.
     Text(TextToText),
+    /// From texts and pictures.
+    Vision(LlavaVision),
 }
 
 /// The model of that name, if it writes text.
 async fn writer(app: &AppState, model: &str, deadline: Deadline) -> Result<Writer, ApiError> {
     match app.registry.served(model, deadline).await? {
         Served::Text(pool) => Ok(Writer::Text(pool)),
-        Served::Ranker(_) => {
-            let why = "writes no text; use it with /v1/embeddings or /v1/rerank";
-            Err(ApiError::wrong_model(model, why))
-        }
+        Served::Vision(pool) => Ok(Writer::Vision(pool)),
+        other => Err(ApiError::wrong_model(model, other.purpose())),
     }
 }
 

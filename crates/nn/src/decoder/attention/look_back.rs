@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::cache::LayerBlocks;
 use crate::decoder::batch::Batch;
 use crate::decoder::config::DecoderConfig;
+use crate::elementary::exp;
 use crate::vector::{add_scaled, dot, scale, wide};
 
 #[derive(Debug)]
@@ -73,10 +74,15 @@ impl LookBack {
                 last: batch.positions()[row],
             };
             scores.resize(view.block_tokens, 0.0);
-            wide(|| {
-                let heads = seen.chunks_exact_mut(self.head_dim).zip(queries.chunks_exact(self.head_dim));
-                heads.for_each(|(seen, query)| self.head(query, &view, kv_head, scores, seen));
-            });
+            wide(
+                #[inline(always)]
+                || {
+                    let heads = seen.chunks_exact_mut(self.head_dim).zip(queries.chunks_exact(self.head_dim));
+                    for (seen, query) in heads {
+                        self.head(query, &view, kv_head, scores, seen);
+                    }
+                },
+            );
         });
         seen
     }
@@ -112,18 +118,20 @@ impl LookBack {
 impl Softmax {
     /// Adds the values of one block, weighted by their scores.
     #[inline(always)]
-    fn add(&mut self, scores: &[f32], values: &[f32], seen: &mut [f32]) {
+    fn add(&mut self, scores: &mut [f32], values: &[f32], seen: &mut [f32]) {
         let largest = scores.iter().copied().fold(self.largest, f32::max);
         if largest > self.largest {
-            let shrink = (self.largest - largest).exp();
+            let shrink = exp(self.largest - largest);
             self.sum *= shrink;
             scale(seen, shrink);
             self.largest = largest;
         }
-        for (score, value) in scores.iter().zip(values.chunks_exact(seen.len())) {
-            let weight = (score - self.largest).exp();
+        for score in &mut *scores {
+            *score = exp(*score - self.largest);
+        }
+        for (weight, value) in scores.iter().zip(values.chunks_exact(seen.len())) {
             self.sum += weight;
-            add_scaled(seen, value, weight);
+            add_scaled(seen, value, *weight);
         }
     }
 }

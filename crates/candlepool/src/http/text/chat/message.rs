@@ -5,20 +5,29 @@ use std::fmt;
 use language_model::Message;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::tools::Kind;
 use crate::http::json;
+use crate::http::pictures::NamedPicture;
 
 /// A message, checked as far as that needs no model.
 #[derive(Deserialize, Debug)]
 #[serde(try_from = "Spelled")]
-pub(super) struct ChatMessage(Message);
+pub(super) struct ChatMessage {
+    message: Message,
+    /// Those that its content has places for, in order.
+    pictures: Vec<NamedPicture>,
+}
 
-impl ChatMessage {
-    pub(super) fn into_message(self) -> Message {
-        self.0
-    }
+/// Takes the pictures out of messages, which keep their places.
+pub(super) fn parted(messages: Vec<ChatMessage>) -> (Vec<Message>, Vec<NamedPicture>) {
+    let mut pictures = Vec::new();
+    let message = |ChatMessage { message, pictures: own }| {
+        pictures.extend(own);
+        message
+    };
+    (messages.into_iter().map(message).collect(), pictures)
 }
 
 /// A message, as OpenAI spells it. An answer can be sent back as it came, with the fields that it has for nothing.
@@ -112,14 +121,17 @@ impl TryFrom<Spelled> for ChatMessage {
                 "a message of a tool has the tool_call_id of the call that it answers; add it".to_owned()
             );
         }
-        let content = match content {
-            Some(Content(text)) => text,
-            None if calls.is_some() => String::new(),
+        let (content, pictures) = match content {
+            Some(content) => content.parted(),
+            None if calls.is_some() => (Value::from(""), Vec::new()),
             None => return Err(format!("a message of the role {role:?} needs content")),
         };
+        if role != "user" && !pictures.is_empty() {
+            return Err(format!("pictures are the user's, and this message's role is {role:?}"));
+        }
         let mut fields = Map::new();
         fields.insert("role".to_owned(), role.into());
-        fields.insert("content".to_owned(), content.into());
+        fields.insert("content".to_owned(), content);
         let texts =
             [("name", name), ("tool_call_id", tool_call_id), ("reasoning_content", reasoning_content)];
         for (field, text) in texts {
@@ -131,13 +143,42 @@ impl TryFrom<Spelled> for ChatMessage {
             let call = |Call { id, function, .. }: Call| json!({"id": id, "type": "function", "function": {"name": function.name, "arguments": function.arguments}});
             fields.insert("tool_calls".to_owned(), calls.into_iter().map(call).collect());
         }
-        Ok(Self(fields.into()))
+        Ok(Self { message: fields.into(), pictures })
     }
 }
 
-/// A message's text: given whole or in parts, which are put one below the other.
+/// What a message says.
 #[derive(Debug)]
-struct Content(String);
+enum Content {
+    /// Given whole.
+    Text(String),
+    /// Given in parts.
+    Parts(Vec<Part>),
+}
+
+impl Content {
+    /// The content as templates read it, and the pictures that it has places for. Texts alone are put one below the other:
+    /// most templates read no parts.
+    fn parted(self) -> (Value, Vec<NamedPicture>) {
+        let parts = match self {
+            Self::Text(text) => return (text.into(), Vec::new()),
+            Self::Parts(parts) => parts,
+        };
+        let texts: Option<Vec<&str>> = parts.iter().map(Part::text).collect();
+        if let Some(texts) = texts {
+            return (texts.join("\n").into(), Vec::new());
+        }
+        let mut pictures = Vec::new();
+        let part = |part| match part {
+            Part::Text(text) => json!({"type": "text", "text": text}),
+            Part::Picture(picture) => {
+                pictures.push(picture);
+                json!({"type": "image"})
+            }
+        };
+        (parts.into_iter().map(part).collect(), pictures)
+    }
+}
 
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -151,7 +192,7 @@ impl<'de> Deserialize<'de> for Content {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content(text.to_owned()))
+                Ok(Content::Text(text.to_owned()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
@@ -159,8 +200,7 @@ impl<'de> Deserialize<'de> for Content {
                 if parts.is_empty() {
                     return Err(de::Error::custom("an empty list; send at least one part"));
                 }
-                let texts: Vec<String> = parts.into_iter().map(|Part(text)| text).collect();
-                Ok(Content(texts.join("\n")))
+                Ok(Content::Parts(parts))
             }
         }
 
@@ -169,9 +209,21 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 /// A part of a message's content.
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug)]
 #[serde(try_from = "SpelledPart")]
-struct Part(String);
+enum Part {
+    Text(String),
+    Picture(NamedPicture),
+}
+
+impl Part {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Picture(_) => None,
+        }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object such as {\"type\": \"text\", \"text\": \"...\"}")]
@@ -180,7 +232,7 @@ struct SpelledPart {
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
-    image_url: Option<IgnoredAny>,
+    image_url: Option<ImageUrl>,
     #[serde(default, rename = "input_audio")]
     _audio: Option<IgnoredAny>,
     #[serde(default, rename = "file")]
@@ -189,17 +241,48 @@ struct SpelledPart {
     _refusal: Option<IgnoredAny>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"url\": \"data:image/png;base64,...\"}")]
+struct ImageUrl {
+    url: NamedPicture,
+    #[serde(default, rename = "detail")]
+    _detail: Option<Detail>,
+}
+
+/// How closely a picture is looked at: as closely as the model does.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Detail;
+
+impl TryFrom<String> for Detail {
+    type Error = String;
+
+    fn try_from(detail: String) -> Result<Self, String> {
+        match detail.as_str() {
+            "auto" | "high" => Ok(Self),
+            "low" => {
+                Err("\"low\" is not supported: models see pictures as they were trained to; send \"auto\""
+                    .to_owned())
+            }
+            _ => Err(format!("{detail:?} is none of \"auto\", \"high\" and \"low\"")),
+        }
+    }
+}
+
 impl TryFrom<SpelledPart> for Part {
     type Error = String;
 
     fn try_from(part: SpelledPart) -> Result<Self, String> {
-        match (part.r#type.as_str(), part.text) {
-            ("text", Some(text)) if part.image_url.is_none() => Ok(Self(text)),
-            ("image_url" | "text", _) if part.image_url.is_some() || part.r#type == "image_url" => {
-                Err("this model reads no images; ask a model of the modality llava-vision".to_owned())
+        match (part.r#type.as_str(), part.text, part.image_url) {
+            ("text", Some(text), None) => Ok(Self::Text(text)),
+            ("image_url", None, Some(image)) => Ok(Self::Picture(image.url)),
+            ("text", _, _) => Err("a part of type \"text\" has text and nothing else".to_owned()),
+            ("image_url", _, _) => {
+                Err("a part of type \"image_url\" has image_url and nothing else".to_owned())
             }
-            ("text", _) => Err("a part of type \"text\" needs text".to_owned()),
-            (other, _) => Err(format!("parts of type {other:?} are not supported; send \"text\"")),
+            (other, _, _) => {
+                Err(format!("parts of type {other:?} are not supported; send \"text\" or \"image_url\""))
+            }
         }
     }
 }
@@ -212,7 +295,7 @@ mod tests {
 
     fn read(message: &Value) -> Result<Map<String, Value>, String> {
         let read = serde_json::from_value::<ChatMessage>(message.clone());
-        read.map(|message| message.into_message().fields().clone()).map_err(|error| error.to_string())
+        read.map(|read| read.message.fields().clone()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -221,6 +304,29 @@ mod tests {
         assert_eq!(Value::from(read(&user).unwrap()), user);
         let parts = json!({"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
         assert_eq!(Value::from(read(&parts).unwrap()), json!({"role": "system", "content": "a\nb"}));
+    }
+
+    #[test]
+    fn pictures_leave_their_places_to_the_template() {
+        let picture = |bytes: &str| json!({"type": "image_url", "image_url": {"url": format!("data:,{bytes}"), "detail": "high"}});
+        let text = json!({"type": "text", "text": "a"});
+        let messages = json!([
+            {"role": "user", "content": [picture("1"), text, picture("2")]},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": [picture("3")]},
+        ]);
+        let (messages, pictures) = parted(serde_json::from_value(messages).unwrap());
+        let image = json!({"type": "image"});
+        assert_eq!(messages[0].fields()["content"], json!([image, text, image]));
+        assert_eq!(messages[2].fields()["content"], json!([image]));
+        let given: Vec<_> = pictures
+            .into_iter()
+            .map(|picture| match picture {
+                NamedPicture::Given(bytes) => bytes,
+                NamedPicture::At(url) => panic!("{url}"),
+            })
+            .collect();
+        assert_eq!(given.iter().map(|bytes| &**bytes).collect::<Vec<_>>(), [b"1", b"2", b"3"]);
     }
 
     #[test]
@@ -252,11 +358,24 @@ mod tests {
             (json!({"role": "assistant", "content": "a", "refusal": "no"}), "refusal is not supported"),
             (
                 json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}),
-                "reads no images",
+                "not a data URL with a picture",
             ),
             (
-                json!({"role": "user", "content": [{"type": "text", "text": "a", "image_url": {}}]}),
-                "reads no images",
+                json!({"role": "user", "content": [{"type": "image_url", "image_url": "data:,a"}]}),
+                "an object such as {\"url\"",
+            ),
+            (json!({"role": "user", "content": [{"type": "image_url"}]}), "has image_url and nothing else"),
+            (
+                json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,a", "detail": "low"}}]}),
+                "\"low\" is not supported",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "text", "text": "a", "image_url": {"url": "data:,a"}}]}),
+                "has text and nothing else",
+            ),
+            (
+                json!({"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "data:,a"}}]}),
+                "pictures are the user's",
             ),
             (
                 json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}),

@@ -17,10 +17,10 @@ use super::{Writer, bytes_of};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
 use crate::http::errors::ApiError;
-use crate::http::{App, answer as http_answer, json};
+use crate::http::{App, answer as http_answer, json, pictures};
 use crate::number::Whole;
 use answer::ChatAnswer;
-use message::ChatMessage;
+use message::{ChatMessage, parted};
 use pieces::ChatPieces;
 use tools::{Choice, FunctionTool, FunctionTools};
 
@@ -84,10 +84,19 @@ pub(in crate::http) async fn chat_completions(
     Asked { terms, mut request }: Asked<ChatRequest>,
 ) -> Result<Response, ApiError> {
     request.check()?;
+    let (messages, pictures) = parted(std::mem::take(&mut request.messages));
     match super::writer(&app, &request.model, terms.deadline).await? {
+        Writer::Text(_) if !pictures.is_empty() => {
+            let why = "reads no pictures; ask a model of the modality llava-vision";
+            Err(ApiError::wrong_model(&request.model, why))
+        }
         Writer::Text(pool) => {
-            let messages = std::mem::take(&mut request.messages);
-            let chat = pool.chat(messages.into_iter().map(ChatMessage::into_message));
+            let chat = pool.chat(messages);
+            answer(&app, pool, chat, request, terms).await
+        }
+        Writer::Vision(pool) => {
+            let pictures = pictures::read(&app, pictures, terms.deadline).await?;
+            let chat = pool.chat(messages).pictures(pictures);
             answer(&app, pool, chat, request, terms).await
         }
     }

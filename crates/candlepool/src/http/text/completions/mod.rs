@@ -13,7 +13,8 @@ use super::{Writer, bytes_of};
 use crate::http::asked::Asked;
 use crate::http::envelope::Terms;
 use crate::http::errors::ApiError;
-use crate::http::inputs::Inputs;
+use crate::http::inputs::{Entered, Inputs, TEXTS};
+use crate::http::pictures::NamedPicture;
 use crate::http::{App, answer as http_answer};
 use crate::number::Whole;
 use answer::CompletionAnswer;
@@ -28,6 +29,14 @@ text_request! {
         /// How many of the likeliest tokens are told of each token.
         #[serde(default)]
         logprobs: Option<Whole<0>>,
+    }
+}
+
+impl Entered for Prompt {
+    const FORMS: &str = TEXTS;
+
+    fn picture(_: NamedPicture) -> Result<Self, &'static str> {
+        Err("completions follow texts alone; send pictures to /v1/chat/completions")
     }
 }
 
@@ -57,6 +66,7 @@ pub(in crate::http) async fn completions(
     request.check()?;
     match super::writer(&app, &request.model, terms.deadline).await? {
         Writer::Text(pool) => answer(&app, pool, request, terms).await,
+        Writer::Vision(pool) => answer(&app, pool, request, terms).await,
     }
 }
 
