@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imaging::{Layout, PixelValues, Processor};
 use language_model::{Error, RenderedSpecial, Vision, VisionFiles};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, Weights};
-use nn::{MlpConfig, NnError};
+use nn::{DecoderConfig, MlpConfig, NnError};
 use pool_core::{Footprint, ModelError};
 use serde_json::{Map, Value};
 
@@ -167,16 +167,19 @@ impl Vision for PictureReader {
     type Tower = PictureTower;
 
     fn language_config(config: Value, place: &str) -> Result<Value, Error> {
-        LlavaConfig::from_huggingface(&config).map(|config| config.text).map_err(refused(place))
+        match LlavaConfig::from_huggingface(&config) {
+            Ok(found) => Ok(found.text),
+            // A language model by itself, whose tower comes from elsewhere.
+            Err(_) if DecoderConfig::from_huggingface(&config).is_ok() => Ok(config),
+            Err(error) => Err(refused(place)(error)),
+        }
     }
 
     fn read(files: &VisionFiles<'_>) -> Result<Option<Self>, Error> {
         let source = files.vision.unwrap_or(files.language);
-        // A GGUF file that was named for this is an mmproj; one that holds the language model may have one beside it.
-        let file = match files.vision {
-            Some(source) => source.gguf_file(),
-            None => source.projector_file(),
-        };
+        // One beside a language model counts; a GGUF file that was named for this is one itself.
+        let named = || files.vision.and_then(ModelFiles::gguf_file);
+        let file = source.projector_file().or_else(named);
         if let Some(file) = file {
             return Self::of_mmproj(Gguf::open(file)?, [source, files.language], files).map(Some);
         }

@@ -1,10 +1,16 @@
 //! Rows out of the tower and the projector.
 
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use imaging::Processor;
 use model_source::Gguf;
+use nn::{NnError, StoredMatrix, TensorStore};
 
 use super::{CASES, config, files, fixtures, load, projector, reference, renamed, rows, worst};
 use crate::config::LlavaConfig;
 use crate::mmproj::Mmproj;
+use crate::tower::PictureTower;
 use crate::weights::StoredVision;
 
 #[tokio::test]
@@ -93,6 +99,42 @@ async fn weights_that_are_missing_or_not_computed_with_are_refused_by_name() {
     let denied = LlavaConfig { projector_bias: false, ..config("llava-llama") };
     let error = load(denied, &StoredVision::Folder(files(folder.path()).await)).unwrap_err().to_string();
     assert!(error.contains("multimodal_projector_bias is false"), "{error}");
+}
+
+/// Zeros of any name and shape.
+struct Zeros;
+
+impl TensorStore for Zeros {
+    fn contains(&self, _: &str) -> bool {
+        false
+    }
+
+    fn vector(&self, _: &str, length: usize) -> Result<Vec<f32>, NnError> {
+        Ok(vec![0.0; length])
+    }
+
+    fn matrix(&self, _: &str, shape: (usize, usize)) -> Result<StoredMatrix, NnError> {
+        Ok(StoredMatrix::Dense(Tensor::zeros(shape, DType::F32, &Device::Cpu)?))
+    }
+}
+
+#[test]
+fn a_piece_is_a_small_part_of_a_tile_however_large_tiles_are() {
+    let vision = serde_json::json!({"image_size": 336, "patch_size": 14, "num_hidden_layers": 3, "hidden_size": 8,
+        "intermediate_size": 16, "num_attention_heads": 1});
+    let config = serde_json::json!({"model_type": "llava_next", "vision_config": vision});
+    let config = LlavaConfig::from_huggingface(&config).unwrap();
+    let tower = PictureTower::load(config.clone(), projector(&config), &Zeros).unwrap();
+    let processor = serde_json::json!({"image_processor_type": "LlavaNextImageProcessor",
+        "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}});
+    let processor = Processor::from_config(&processor).unwrap();
+    let image = imaging::Image::new(700, 700, vec![90; 700 * 700 * 3]).unwrap();
+    let pixels = Arc::new(processor.process(&image).unwrap());
+    assert_eq!(pixels.layout().tiles, 5);
+    let (found, pauses) = rows(&tower, &pixels, 1);
+    assert_eq!(found.len(), (576 + 48 * 49) * 40);
+    // Of 577 rows, two layers in halves and a projector: none of them all rows at once.
+    assert!(pauses >= 5 * (2 * 2 * 2 + 576 / 128), "{pauses} pauses");
 }
 
 #[test]

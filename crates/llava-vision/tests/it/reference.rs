@@ -60,6 +60,7 @@ async fn the_language_model_and_what_reads_pictures_may_each_be_a_gguf_file() {
         ("one folder", LlavaVision::load(tiny.folder.path())),
         ("one file of the folder", LlavaVision::load(&*language)),
         ("an mmproj from elsewhere", LlavaVision::load(alone.path()).vision(&*mmproj)),
+        ("a folder with both, elsewhere", LlavaVision::load(alone.path()).vision(tiny.folder.path())),
         ("a checkpoint's tower", LlavaVision::load(alone.path()).vision(whole.folder.path())),
         ("a checkpoint's language model", LlavaVision::load(whole.folder.path()).vision(&*mmproj)),
     ] {
@@ -75,6 +76,20 @@ async fn the_language_model_and_what_reads_pictures_may_each_be_a_gguf_file() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_model_by_itself_sees_with_an_mmproj_file() {
+    let tiny = Tiny::new("llava-llama");
+    tiny.edit("config.json", |config| *config = config["text_config"].take());
+    tiny.keep_tensors(|name| name.strip_prefix("language_model.").map(str::to_owned));
+    std::fs::remove_file(tiny.folder.path().join("processor_config.json")).unwrap();
+    let message = tiny.load().await.unwrap_err().to_string();
+    assert!(message.contains("model_type \"llama\" is not supported; llava and llava_next"), "{message}");
+    let mmproj = crate::tiny::fixtures().join("llava-llama/gguf/mmproj-model-f16.gguf");
+    let pool = tiny.load().vision(&*mmproj).await.unwrap();
+    let conversation = &tiny.conversations()[0];
+    assert_eq!(tokens(&ask(&pool, conversation).await.unwrap()), conversation.ids("greedy"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,12 +63,8 @@ impl Tiny {
             _ => tiny.copy(&fixtures().join("tokenizer/chat_template.jinja")),
         }
         tiny.write("tokenizer_config.json", &tokenizer);
-        let bytes = std::fs::read(from.join("model.safetensors")).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors: BTreeMap<String, _> =
-            tensors.iter().map(|(name, tensor)| (spelling.tensor(name), tensor)).collect();
-        std::fs::write(tiny.folder.path().join("model.safetensors"), serialize(tensors, None).unwrap())
-            .unwrap();
+        tiny.copy(&from.join("model.safetensors"));
+        tiny.keep_tensors(|name| Some(spelling.tensor(name)));
         tiny
     }
 
@@ -91,6 +87,16 @@ impl Tiny {
 
     pub(crate) fn write(&self, name: &str, content: &Value) {
         std::fs::write(self.folder.path().join(name), content.to_string()).unwrap();
+    }
+
+    /// Gives the checkpoint's tensors other names, or leaves them out.
+    pub(crate) fn keep_tensors(&self, rename: impl Fn(&str) -> Option<String>) {
+        let path = self.folder.path().join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors: BTreeMap<String, _> =
+            tensors.iter().filter_map(|(name, tensor)| Some((rename(name)?, tensor))).collect();
+        std::fs::write(path, serialize(tensors, None).unwrap()).unwrap();
     }
 
     /// Changes a field of one of the folder's files.
