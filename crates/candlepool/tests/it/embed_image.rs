@@ -72,7 +72,7 @@ async fn what_fails_is_told_in_its_place_and_the_rest_goes_on() {
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines[0]["embedding"].as_array().is_some_and(|vector| !vector.is_empty()));
     for (line, told) in
-        lines[1..].iter().zip(["is not a picture", "cannot read the picture no.png", "reads no texts"])
+        lines[1..].iter().zip(["is not a picture", "cannot read the picture no.png", "sees pictures only"])
     {
         assert!(line["error"].as_str().is_some_and(|error| error.contains(told)), "{line}");
     }
