@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// Replace the committed fixtures by what the scripts produce now.
     #[arg(long)]
     regenerate: bool,
-    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `image_embedding`, `imaging`, `llava`,
-    /// `real_chat_templates`, `static_pairs`, `towers`.
+    /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `image_embedding`,
+    /// `imaging`, `llava`, `real_chat_templates`, `static_pairs`, `towers`.
     names: Vec<String>,
 }
 

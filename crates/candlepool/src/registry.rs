@@ -199,6 +199,9 @@ impl Entry {
                 if let Some(vision) = text.vision {
                     load = load.vision(vision);
                 }
+                if let Some(bytes) = text.picture_cache {
+                    load = load.picture_cache(bytes);
+                }
                 Ok(Served::Vision(load.lazy(true).progress(progress).await?))
             }
             Modality::TextToText => {

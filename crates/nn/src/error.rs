@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller can do about it.
 
-/// Why a decoder cannot be built or cannot take a step. Every message is one line.
+/// Why a decoder or a tower cannot be built, or cannot take a step. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NnError {

@@ -8,11 +8,12 @@
 //! texts. What is on its way through a tower is a pass ([`VisionPass`], [`TextPass`]) that may be paused between pieces of
 //! work; [`TowerOutputs`] says which hidden states and vectors are wanted, and with that which layers are loaded.
 //!
-//! - [`DecoderConfig`], [`VisionConfig`] and [`TextTowerConfig`] say what is computed, whatever the architecture is called. They
-//!   are read from `config.json`, the decoder's from GGUF metadata, too; a field that changes the mathematics and is not supported is refused by name.
-//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], [`TowerStore`], or one's own. A tensor of a layer that
-//!   is not computed with is refused by name, where the store can list its tensors.
-//! - [`Precision`] says whether quantised matrices meet quantised or f32 activations, and whether a row's result may
+//! - [`DecoderConfig`], [`VisionConfig`] and [`TextTowerConfig`] say what is computed, whatever the architecture is called.
+//!   They are read from `config.json`, the decoder's from GGUF metadata, too; a field that changes the mathematics and is
+//!   not supported is refused by name.
+//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], [`TowerStore`], or one's own. A tensor
+//!   of a layer that is not computed with is refused by name, where the store can list its tensors.
+//! - [`Precision`] says of a decoder whether quantised matrices meet quantised or f32 activations, and whether a row's result may
 //!   depend on what is computed beside it.
 //!
 //! Everything here computes on the calling thread and rayon's, so it belongs on a compute lane. So far only on the CPU.

@@ -1,5 +1,6 @@
 //! Where a model's tensors come from, under the names that Hugging Face checkpoints of the Llama family use:
-//! `model.layers.0.self_attn.q_proj.weight`, `lm_head.weight`, ...
+//! `model.layers.0.self_attn.q_proj.weight`, `lm_head.weight`, ... Those of towers are named as CLIP, SigLIP and DINOv2 name
+//! them, behind `vision_model.` or `text_model.`.
 
 mod gguf;
 mod recorder;

@@ -13,10 +13,14 @@ mod hub;
 mod hub_server;
 #[cfg(unix)]
 mod load;
+#[cfg(target_os = "linux")]
+mod memory;
 mod models;
 mod node;
 mod openai_client;
+mod pictures;
 mod python;
 mod random;
 mod server;
 mod turns;
+mod vision_models;

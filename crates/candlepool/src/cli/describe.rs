@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 use imaging::EncodedImage;
 use pool_core::Engine;
@@ -35,7 +36,7 @@ pub(super) async fn run(arguments: DescribeArgs) -> anyhow::Result<()> {
     }
     // Before the model: a wrong path is told at once.
     let picture = EncodedImage::open(&image).await?;
-    picture.header()?;
+    picture.header().map_err(|error| anyhow!("{}: {error}", image.display()))?;
     let engine = Engine::builder().build()?;
     let pool = Box::pin(model.load(&engine)).await?;
     let printer = Printer::open().await?;

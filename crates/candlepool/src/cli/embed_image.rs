@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use image_embedding::{Embedding, ImageEmbedding};
 use imaging::EncodedImage;
 use pool_core::Engine;
+use tokio::sync::Semaphore;
 
 use super::model::ImageModelArgs;
 use crate::failure::{ItemsFailed, Usage, told};
@@ -31,8 +32,10 @@ pub(super) struct EmbedImageArgs {
     images: Vec<PathBuf>,
 }
 
-/// So many files are read ahead of the vectors written: enough to fill batches, and few enough to hold.
+/// So many files are read ahead of the vectors written: enough to fill batches.
 const ITEMS_AHEAD: usize = 32;
+/// Files read ahead hold at most so many kilobytes, unless one alone is longer.
+const KILOBYTES_AHEAD: u32 = 64 << 10;
 
 /// What is embedded.
 enum Item {
@@ -50,7 +53,8 @@ pub(super) async fn run(arguments: EmbedImageArgs) -> anyhow::Result<()> {
     // Opened only now: a model that does not load leaves the file of an earlier run as it was.
     let mut output = Output::open(format, &model.to_string(), out.as_deref()).await?;
     let items = images.into_iter().map(Item::Image).chain(texts.into_iter().map(Item::Text));
-    let mut ends = stream::iter(items).map(|item| embedded(&pool, item)).buffered(ITEMS_AHEAD);
+    let room = Semaphore::new(KILOBYTES_AHEAD as usize);
+    let mut ends = stream::iter(items).map(|item| embedded(&pool, item, &room)).buffered(ITEMS_AHEAD);
     let (mut index, mut failed) = (0, 0);
     while let Some(end) = ends.next().await {
         failed += u64::from(end.is_err());
@@ -66,9 +70,14 @@ pub(super) async fn run(arguments: EmbedImageArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn embedded(pool: &ImageEmbedding, item: Item) -> Result<Embedding, String> {
+async fn embedded(pool: &ImageEmbedding, item: Item, room: &Semaphore) -> Result<Embedding, String> {
     let embedding = match item {
         Item::Image(path) => {
+            // A file that is not there is told of when it is opened.
+            let bytes = tokio::fs::metadata(&path).await.map_or(0, |metadata| metadata.len());
+            let kilobytes = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(KILOBYTES_AHEAD);
+            // Never closed, and given in the order of the files, so the first goes on.
+            let _room = room.acquire_many(kilobytes).await;
             let image = EncodedImage::open(path).await.map_err(told)?;
             pool.embed_image(image).wait(true).await
         }

@@ -30,8 +30,9 @@ pub(crate) struct ModelConfig {
     pub(crate) sequences: Option<Whole<1>>,
     pub(crate) deterministic: Option<bool>,
     pub(crate) chat_template: Option<PathBuf>,
-    /// Of models that read pictures.
+    /// Of models that write about pictures.
     pub(crate) vision: Option<Source>,
+    pub(crate) picture_cache: Option<Size>,
 }
 
 /// `workers = { min, max }`.
@@ -212,6 +213,8 @@ pub(crate) struct TextSettings {
     pub(crate) chat_template: Option<PathBuf>,
     /// Where the vision tower is, if it is not with the language model.
     pub(crate) vision: Option<Source>,
+    /// What computed pictures may take that are kept for the next question.
+    pub(crate) picture_cache: Option<Bytes>,
 }
 
 /// More jobs than the longest list of inputs OpenAI's clients send at once, 2,048.
@@ -279,10 +282,11 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
     {
         bail!("models.{name}.{key} is for models that write text, and {modality} ones do not; leave it out");
     }
-    if model.vision.is_some() && modality != Modality::LlavaVision {
-        bail!(
-            "models.{name}.vision is for llava-vision models, and this one is for {modality}; leave it out"
-        );
+    let given = [("vision", model.vision.is_some()), ("picture_cache", model.picture_cache.is_some())];
+    if modality != Modality::LlavaVision
+        && let Some((key, _)) = given.into_iter().find(|(_, given)| *given)
+    {
+        bail!("models.{name}.{key} is for llava-vision models, and this one is for {modality}; leave it out");
     }
     if modality != Modality::TextEmbedding {
         if let Some(dtype) = model.dtype.filter(|dtype| !matches!(dtype, Dtype::Auto | Dtype::F32)) {
@@ -301,6 +305,7 @@ fn text(name: &str, modality: Modality, model: &ModelConfig) -> anyhow::Result<T
         deterministic: model.deterministic.unwrap_or_default(),
         chat_template: model.chat_template.clone(),
         vision: model.vision.clone(),
+        picture_cache: model.picture_cache.map(Size::bytes),
     })
 }
 
@@ -377,7 +382,10 @@ mod tests {
         let builtin = text.replace("hf:owner/name", "builtin");
         assert!(check(&builtin).unwrap_err().contains("no text-to-text model is"));
         let llava = text.replace("text-to-text", "llava-vision");
-        assert_eq!(check(&format!("{llava}{told}\nvision = \"mmproj.gguf\"")), Ok(()));
+        assert_eq!(
+            check(&format!("{llava}{told}\nvision = \"mmproj.gguf\"\npicture_cache = \"64MiB\"")),
+            Ok(())
+        );
         let images = text.replace("text-to-text", "image-embedding");
         assert_eq!(check(&images), Ok(()));
         assert!(check(&format!("{images}{told}")).unwrap_err().contains("and image-embedding ones do not"));
@@ -389,6 +397,7 @@ mod tests {
             ("chat_template = \"a.jinja\"", "models.m.chat_template is for models that write text"),
             ("kv_cache = \"1GiB\"", "models.m.kv_cache is for models that write text"),
             ("vision = \"a.gguf\"", "models.m.vision is for llava-vision models"),
+            ("picture_cache = \"1MiB\"", "models.m.picture_cache is for llava-vision models"),
             ("deterministic = false", "models.m.deterministic is for models that write text"),
         ] {
             let error = check(&format!("{base}{extra}")).unwrap_err();

@@ -207,12 +207,14 @@ async fn images(
     Inputs(inputs): Inputs<EmbeddingInput>,
     deadline: Deadline,
 ) -> Result<Vec<ImageInput>, ApiError> {
-    let (mut slots, mut named) = (Vec::with_capacity(inputs.len()), Vec::new());
+    let mut slots = Vec::with_capacity(inputs.len());
+    let (mut named, mut places) = (Vec::new(), Vec::new());
     for (index, input) in inputs.into_iter().enumerate() {
         slots.push(match input {
             EmbeddingInput::Text(Input::Text(text)) => Some(ImageInput::Text(text)),
             EmbeddingInput::Picture(picture) => {
                 named.push(picture);
+                places.push(index);
                 None
             }
             EmbeddingInput::Text(_) => {
@@ -222,7 +224,9 @@ async fn images(
         });
     }
     // Each in the slot that was left for it.
-    let mut pictures = pictures::read(app, named, deadline).await?.into_iter().map(ImageInput::Image);
+    let name = |picture: usize| format!("input[{}]", places[picture]);
+    let pictures = pictures::read(app, named, deadline, name).await?;
+    let mut pictures = pictures.into_iter().map(ImageInput::Image);
     Ok(slots.into_iter().filter_map(|slot| slot.or_else(|| pictures.next())).collect())
 }
 

@@ -112,10 +112,15 @@ impl ApiError {
         self
     }
 
+    /// Names the part of the request that is at fault, in the message as well.
+    pub(crate) fn at(self, place: &str) -> Self {
+        let message = format!("{place}: {}", self.message);
+        Self { message, ..self }.param(place)
+    }
+
     /// Names the item of a list, where a pool's error does.
     fn item(self, list: &str, index: usize) -> Self {
-        let message = format!("{list}[{index}]: {}", self.message);
-        Self { message, param: Some(format!("{list}[{index}]")), ..self }
+        self.at(&format!("{list}[{index}]"))
     }
 
     /// What a pool said, of a request whose list is called `list`.
@@ -146,7 +151,7 @@ impl ApiError {
         };
         let told = Self::from(inner);
         let first = told.message.split([' ', ':']).next().unwrap_or_default();
-        if told.message.starts_with("the prompt has ") {
+        if ["the prompt has ", "the prompt's pictures "].iter().any(|long| told.message.starts_with(long)) {
             // What OpenAI calls it; programs that shorten conversations look for it.
             let long = Self { code: "context_length_exceeded", ..told };
             return match index {

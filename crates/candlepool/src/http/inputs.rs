@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
     type Value = Entry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a token id, a list of token ids or an object with an image")
+        f.write_str("a text, a token id or a list of token ids")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry, E> {

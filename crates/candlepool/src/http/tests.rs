@@ -32,6 +32,7 @@ use tower::ServiceExt as _;
 use super::{App, AppState, Exporter, Hosts, Limits, Origins, router};
 use crate::config::{Config, Keys};
 use crate::registry::Registry;
+use crate::remote_images::RemoteImages;
 use crate::shutdown::Drain;
 
 /// A server without a socket.
@@ -87,6 +88,11 @@ impl Server {
 
     /// A server with these keys, this limit of bodies and this much more of configuration.
     async fn with(keys: &str, body_limit: usize, more: &str) -> Self {
+        Self::fetching(keys, body_limit, more, None).await
+    }
+
+    /// The same, with another way to fetch pictures than the configuration's.
+    async fn fetching(keys: &str, body_limit: usize, more: &str, images: Option<RemoteImages>) -> Self {
         let text = format!(
             "[models.tiny]\nmodality = \"text-embedding\"\nsource = {:?}\n\
              [models.ranker]\nmodality = \"text-embedding\"\nsource = {:?}\n{more}",
@@ -109,7 +115,7 @@ impl Server {
                 request_timeout: config.server.request_timeout.map(|timeout| timeout.0),
             },
             image_limits: config.images.limits(),
-            remote_images: config.images.fetching().unwrap(),
+            remote_images: images.or_else(|| config.images.fetching().unwrap()),
             drain: Drain::new(),
             exporter: Exporter::idle(),
             lingering: TaskTracker::new(),

@@ -5,7 +5,7 @@
 
 mod addresses;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use pool_core::Bytes as Size;
+use pool_core::memory_governor::{Account, Governor, Reservation};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use self::addresses::is_public;
 use crate::tls::tls;
@@ -36,15 +39,25 @@ pub(crate) struct RemoteImages {
     client: Client,
     limits: FetchLimits,
     allowed: Allowed,
-    /// Fetches at work. Each holds a picture of the largest size at most.
+    /// Fetches at work.
     places: Arc<Semaphore>,
+}
+
+/// A picture's file, and its part of the memory budget.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) bytes: Bytes,
+    pub(crate) held: Reservation,
 }
 
 /// Which addresses may be asked. A plain function but in tests, whose server is on this machine.
 type Allowed = fn(IpAddr) -> bool;
 
-/// Fetches at once; more wait, within their time.
+/// Fetches at once; more wait for a place, as long as one may take.
 const PLACES: usize = 16;
+/// Names that are looked up at once. The system cannot be told to stop, so a look-up that nobody waits for any more keeps
+/// its place, and the thread that it is on, until it ends by itself.
+const LOOKUPS: usize = 16;
 /// Redirects that are followed, as browsers' limits go, with nothing to gain from more.
 const REDIRECTS: usize = 5;
 
@@ -70,6 +83,14 @@ pub(crate) enum FetchError {
     /// It took longer than allowed.
     #[error("{host} did not give the picture within {} s; send it as a data: URL", .within.as_secs_f32())]
     TooSlow { host: String, within: Duration },
+    /// All places are taken.
+    #[error(
+        "too many pictures are being fetched; send the request again later, or the picture as a data: URL"
+    )]
+    Busy,
+    /// The memory budget is full.
+    #[error("the memory budget has no room for the picture; send the request again later")]
+    NoMemory,
     /// Something on the way went wrong.
     #[error("cannot fetch the picture from {host}: {why}; check the URL")]
     Failed { host: String, why: String },
@@ -88,7 +109,8 @@ impl RemoteImages {
         Self::allowing(limits, is_public)
     }
 
-    fn allowing(limits: FetchLimits, allowed: Allowed) -> anyhow::Result<Self> {
+    /// The same, with a say of its own in which addresses are public.
+    pub(crate) fn allowing(limits: FetchLimits, allowed: Allowed) -> anyhow::Result<Self> {
         let redirects = move |attempt: Attempt<'_>| {
             if attempt.previous().len() > REDIRECTS {
                 return attempt.error(format!("more than {REDIRECTS} redirects"));
@@ -104,7 +126,9 @@ impl RemoteImages {
             .user_agent(concat!("candlepool/", env!("CARGO_PKG_VERSION")))
             // A proxy would resolve names by itself, past what is checked here.
             .no_proxy()
-            .dns_resolver(Arc::new(PublicNames(allowed)))
+            .dns_resolver(Arc::new(PublicNames::new(allowed)))
+            // Addresses may hold signatures, which are not for where they lead.
+            .referer(false)
             .redirect(Policy::custom(redirects))
             .build()?;
         Ok(Self { client, limits, allowed, places: Arc::new(Semaphore::new(PLACES)) })
@@ -119,11 +143,16 @@ impl RemoteImages {
     /// # Cancel safety
     ///
     /// Dropping it ends the transfer.
-    pub(crate) async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
+    pub(crate) async fn fetch(&self, url: &str, governor: &Governor) -> Result<Fetched, FetchError> {
         let url = self.parse(url)?;
         let host = host(&url);
         let within = self.limits.timeout;
-        match tokio::time::timeout(within, self.transfer(url, &host)).await {
+        let Ok(place) = tokio::time::timeout(within, self.places.acquire()).await else {
+            return Err(FetchError::Busy);
+        };
+        // Never closed, so there is one.
+        let _place = place;
+        match tokio::time::timeout(within, self.transfer(url, &host, governor)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(FetchError::TooSlow { host, within }),
         }
@@ -139,9 +168,7 @@ impl RemoteImages {
         Ok(url)
     }
 
-    async fn transfer(&self, url: Url, host: &str) -> Result<Bytes, FetchError> {
-        // Never closed, so this cannot fail.
-        let _place = self.places.acquire().await;
+    async fn transfer(&self, url: Url, host: &str, governor: &Governor) -> Result<Fetched, FetchError> {
         let failed = |error: reqwest::Error| failure(host, &error);
         let mut answer = self.client.get(url).send().await.map_err(failed)?;
         // What a redirect led to, from here on.
@@ -153,14 +180,18 @@ impl RemoteImages {
         if answer.content_length().is_some_and(|length| length > most as u64) {
             return Err(FetchError::TooLarge { host, most });
         }
+        let reserved = |_| FetchError::NoMemory;
+        let mut held = governor.try_reserve(Account::Inputs, Size(0)).map_err(reserved)?;
         let mut picture = BytesMut::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| failure(&host, &error))? {
             if picture.len() + piece.len() > most {
                 return Err(FetchError::TooLarge { host, most });
             }
+            // Twice: it is copied once more, to where it can be shared.
+            held.try_grow(Size(2 * piece.len() as u64)).map_err(reserved)?;
             picture.extend_from_slice(&piece);
         }
-        Ok(picture.freeze())
+        Ok(Fetched { bytes: picture.freeze(), held })
     }
 }
 
@@ -196,14 +227,32 @@ fn failure(host: &str, error: &reqwest::Error) -> FetchError {
 
 /// Resolves names, and leaves out addresses that callers are not let to. The connection goes to what is checked here, so
 /// a name cannot mean something else a moment later.
-struct PublicNames(Allowed);
+struct PublicNames {
+    allowed: Allowed,
+    places: Arc<Semaphore>,
+    /// Look-ups at work, also those that nobody waits for any more.
+    lookups: TaskTracker,
+}
+
+impl PublicNames {
+    fn new(allowed: Allowed) -> Self {
+        Self { allowed, places: Arc::new(Semaphore::new(LOOKUPS)), lookups: TaskTracker::new() }
+    }
+}
 
 impl Resolve for PublicNames {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.0;
+        let (allowed, places, lookups) = (self.allowed, Arc::clone(&self.places), self.lookups.clone());
         Box::pin(async move {
             let name = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let place = places.acquire_owned().await?;
+            let looked_up = name.clone();
+            let found = lookups.spawn(async move {
+                let _place = place;
+                let found = tokio::net::lookup_host((looked_up.as_str(), 0)).await?;
+                Ok::<Vec<SocketAddr>, std::io::Error>(found.collect())
+            });
+            let found = found.await??;
             let public: Vec<SocketAddr> = found.into_iter().filter(|one| allowed(one.ip())).collect();
             if public.is_empty() {
                 return Err(NotPublic(name).into());

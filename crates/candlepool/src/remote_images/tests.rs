@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,9 +12,12 @@ use tokio::task::JoinHandle;
 use super::*;
 
 const PICTURE: &[u8] = b"\x89PNG and so on";
+/// A picture that is one.
+const SQUARE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../llava-vision/tests/fixtures/llava/pictures/square.png");
 
 /// A server on this machine, ended with the test.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     _serving: JoinHandle<()>,
 }
@@ -24,7 +28,7 @@ fn found(place: &str) -> Response {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let endless = || async {
@@ -34,6 +38,7 @@ impl Server {
         };
         let router = Router::new()
             .route("/picture", get(|| async { PICTURE }))
+            .route("/square.png", get(|| async { std::fs::read(SQUARE).unwrap() }))
             .route("/long", get(|| async { vec![0; 5000] }))
             .route("/endless", get(endless))
             .route("/never", get(std::future::pending::<()>))
@@ -45,7 +50,7 @@ impl Server {
         Self { address, _serving: serving }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
@@ -56,22 +61,36 @@ fn limits() -> FetchLimits {
 
 /// As if this one address were on the public internet.
 fn local() -> RemoteImages {
-    RemoteImages::allowing(limits(), |address| address == IpAddr::from([127, 0, 0, 1])).unwrap()
+    local_within(limits())
+}
+
+/// The same, within other limits.
+pub(crate) fn local_within(limits: FetchLimits) -> RemoteImages {
+    RemoteImages::allowing(limits, |address| address == IpAddr::from([127, 0, 0, 1])).unwrap()
+}
+
+/// A budget that has room.
+fn governor() -> Governor {
+    Governor::new(Size(64 << 20))
 }
 
 async fn refusal(images: &RemoteImages, url: &str) -> FetchError {
-    images.fetch(url).await.expect_err(url)
+    images.fetch(url, &governor()).await.expect_err(url)
+}
+
+async fn fetched(images: &RemoteImages, url: &str) -> Bytes {
+    images.fetch(url, &governor()).await.unwrap_or_else(|error| panic!("{url}: {error}")).bytes
 }
 
 #[tokio::test]
 async fn a_picture_is_fetched_wherever_it_has_moved_to() {
     let server = Server::start().await;
     for path in ["/picture", "/moved"] {
-        assert_eq!(local().fetch(&server.url(path)).await.unwrap(), PICTURE);
+        assert_eq!(fetched(&local(), &server.url(path)).await, PICTURE);
     }
     // By a name, too.
     let url = format!("http://localhost:{}/picture", server.address.port());
-    assert_eq!(local().fetch(&url).await.unwrap(), PICTURE);
+    assert_eq!(fetched(&local(), &url).await, PICTURE);
 }
 
 #[tokio::test]
@@ -112,6 +131,33 @@ async fn what_is_too_large_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn what_is_fetched_is_within_the_memory_budget() {
+    let server = Server::start().await;
+    let (images, governor) = (local(), Governor::new(Size(1000)));
+    let error = images.fetch(&server.url("/endless"), &governor).await.unwrap_err();
+    assert!(matches!(error, FetchError::NoMemory), "{error}");
+    let fetched = images.fetch(&server.url("/picture"), &governor).await.unwrap();
+    assert_eq!(fetched.held.bytes().get(), 2 * PICTURE.len() as u64);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_waits_for_keeps_its_place_until_it_is_looked_up() {
+    let names = PublicNames::new(|_| true);
+    let places = names.places.clone().acquire_many_owned(LOOKUPS as u32).await.unwrap();
+    let waiting = names.resolve("localhost".parse().unwrap());
+    assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err(), "there was no place");
+    drop(places);
+    // Given up at once; the look-up goes on, and gives its place back at its end.
+    let mut given_up = names.resolve("localhost".parse().unwrap());
+    let begun = futures::future::poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context).is_pending()));
+    assert!(begun.await, "it was looked up without a thread");
+    drop(given_up);
+    names.lookups.close();
+    names.lookups.wait().await;
+    assert_eq!(names.places.available_permits(), LOOKUPS);
+}
+
+#[tokio::test]
 async fn who_does_not_answer_is_not_waited_for() {
     let server = Server::start().await;
     let mut images = local();
@@ -121,9 +167,9 @@ async fn who_does_not_answer_is_not_waited_for() {
     // Nor is one whose turn does not come.
     let all = images.places.clone().acquire_many_owned(PLACES as u32).await.unwrap();
     let error = refusal(&images, &server.url("/picture")).await;
-    assert!(matches!(error, FetchError::TooSlow { .. }), "{error}");
+    assert!(matches!(error, FetchError::Busy), "{error}");
     drop(all);
-    assert_eq!(images.fetch(&server.url("/picture")).await.unwrap(), PICTURE);
+    assert_eq!(fetched(&images, &server.url("/picture")).await, PICTURE);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod commands;
 mod decoder;
 mod describe;
 mod embed;
+mod embed_image;
 mod generate;
 mod process;
 mod server;

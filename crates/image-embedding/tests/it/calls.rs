@@ -29,10 +29,7 @@ async fn a_list_is_admitted_whole_or_not_at_all() {
     let limits = QueueLimits { jobs: 3, ..QueueLimits::default() };
     let pool = ImageEmbedding::load(checkpoint("clip")).limits(limits).await.unwrap();
     let error = pool.embed_all(FILES.map(picture)).await.unwrap_err();
-    assert!(
-        matches!(error.pool(), Some(PoolError::Overloaded { .. } | PoolError::Invalid { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error.pool(), Some(PoolError::TooLarge { .. })), "{error:?}");
     let report = pool.group().stats().queue;
     assert_eq!((report.counts.accepted, report.counts.completed), (0, 0), "{report:?}");
     // With patience each waits for its room.

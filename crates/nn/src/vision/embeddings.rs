@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::config::VisionArchitecture::{Clip, Dinov2WithRegisters, Siglip};
 use super::config::VisionConfig;
 use super::pass::Pixels;
 use super::positions::Positions;
@@ -21,8 +22,6 @@ pub(super) struct Embeddings {
     /// Before the first layer.
     norm: Option<LayerNorm>,
 }
-
-use super::config::VisionArchitecture::{Clip, Dinov2WithRegisters, Siglip};
 
 impl Embeddings {
     pub(super) fn load(config: &VisionConfig, store: &dyn TensorStore, tower: &str) -> Result<Self, NnError> {

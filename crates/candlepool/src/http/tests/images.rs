@@ -1,5 +1,6 @@
 //! Pictures in requests, read by tiny models of random weights.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::text::{pieces, text_of};
 use super::vision_models::{Tiny, fixtures};
-use super::{Answer, NO_KEYS, Server};
+use super::{Answer, NO_KEYS, Server, post, vector};
+use crate::remote_images::FetchLimits;
+use crate::remote_images::tests::{Server as WebServer, local_within};
 
 /// A picture of the fixtures in a URL.
 fn data_url(name: &str) -> String {
@@ -95,14 +98,27 @@ async fn a_picture_seen_before_is_not_computed_again_and_none_is_taken_for_anoth
 async fn pictures_that_cannot_be_read_are_refused_and_the_model_serves_on() {
     let (server, _tiny) = server("").await;
     let whole = std::fs::read(fixtures().join("pictures/square.png")).unwrap();
+    let (others, _) = clip();
+    let jpeg = std::fs::read(others.join("pictures/landscape-420.jpg")).unwrap();
+    let mut bomb = whole.clone();
+    bomb[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     for (file, told) in [
         (&whole[..whole.len() / 2], "damaged or cut off"),
+        (&jpeg[..jpeg.len() / 2], "damaged or cut off"),
+        (&bomb, "claims to be 65535x65535"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture that can be read"),
-        (b"a text file", "is not a picture that can be read"),
+        (b"a text file named .png", "is not a picture that can be read"),
+        (b"", "its payload is empty"),
     ] {
         let answer = server.ask(json!([image(url_of(file)), text("What is it?")]), json!({})).await;
         answer.refused(400, "invalid_value");
         assert!(answer.text.contains(told), "{}", answer.text);
+    }
+    // What is odd and still a picture: one pixel, a long line, an animation.
+    for odd in others.join("pictures/odd").read_dir().unwrap().map(Result::unwrap) {
+        let file = std::fs::read(odd.path()).unwrap();
+        let answer = server.ask(json!([image(url_of(&file)), text("What is it?")]), json!({})).await;
+        assert_eq!(answer.status, 200, "{}: {}", odd.path().display(), answer.text);
     }
     for (content, code, told) in [
         (json!([image("data:image/png;base64,?")]), "invalid_value", "its base64 is broken"),
@@ -151,6 +167,33 @@ async fn urls_are_fetched_where_that_is_allowed_and_from_public_addresses_only()
 }
 
 #[tokio::test]
+async fn a_fetched_picture_is_one_like_another() {
+    let tiny = Tiny::new("llava-llama");
+    let model = format!("[models.llava]\nmodality = \"llava-vision\"\nsource = {:?}\n", tiny.folder.path());
+    let limits = FetchLimits { bytes: 1 << 20, timeout: Duration::from_secs(20) };
+    let server = Server::fetching(NO_KEYS, 1 << 20, &model, Some(local_within(limits))).await;
+    let web = WebServer::start().await;
+    let ask = async |url: String| server.ask(json!([image(url), text("What is it?")]), json!({})).await;
+    let said = |answer: &Answer| answer.json()["choices"][0]["message"]["content"].clone();
+    let (given, fetched) = (ask(data_url("square")).await, ask(web.url("/square.png")).await);
+    assert!(given.status == 200 && fetched.status == 200, "{}", fetched.text);
+    assert_eq!(said(&given), said(&fetched));
+    for (path, code, told) in [
+        ("/picture", "invalid_value", "is not a picture that can be read"),
+        ("/nothing", "invalid_image_url", "picture 1: 127.0.0.1 answered 404"),
+    ] {
+        let answer = ask(web.url(path)).await;
+        answer.refused(400, code);
+        assert!(answer.text.contains(told), "{}", answer.text);
+    }
+    let request =
+        json!({"model": "llava", "messages": [{"role": "user", "content": [image(web.url("/never"))]}]});
+    let late =
+        post("/v1/chat/completions").header("x-request-timeout", "0.2").body(request.to_string().into());
+    server.send(late.unwrap()).await.refused(408, "deadline_exceeded");
+}
+
+#[tokio::test]
 async fn a_picture_may_not_have_more_pixels_than_the_operator_allows() {
     let (server, _tiny) = server("[images]\nmax_pixels = 100\n").await;
     let answer = server.ask(json!([image(data_url("square"))]), json!({})).await;
@@ -176,4 +219,72 @@ async fn who_leaves_in_the_middle_of_a_picture_leaves_nothing_behind() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("jobs are left: {}", server.get("/pools").await.text);
+}
+
+/// Where image-embedding's fixtures are, and what the reference says of their tiny CLIP.
+fn clip() -> (PathBuf, Value) {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image-embedding/tests/fixtures");
+    let expected = std::fs::read(fixtures.join("checkpoints/clip/expected.json")).unwrap();
+    (fixtures, serde_json::from_slice(&expected).unwrap())
+}
+
+/// The cosine of two vectors.
+fn cosine(one: &[f32], other: &Value) -> f64 {
+    let other: Vec<f64> = serde_json::from_value(other.clone()).unwrap();
+    let length =
+        |vector: &mut dyn Iterator<Item = f64>| vector.map(|number| number * number).sum::<f64>().sqrt();
+    let product: f64 = one.iter().zip(&other).map(|(one, other)| f64::from(*one) * other).sum();
+    let lengths =
+        length(&mut one.iter().map(|number| f64::from(*number))) * length(&mut other.iter().copied());
+    product / lengths
+}
+
+#[tokio::test]
+async fn pictures_and_texts_have_the_references_vectors_in_one_space() {
+    let (fixtures, expected) = clip();
+    let more = format!(
+        "[models.clip]\nmodality = \"image-embedding\"\nsource = {:?}\n",
+        fixtures.join("checkpoints/clip")
+    );
+    let server = Server::with(NO_KEYS, 1 << 20, &more).await;
+    let file =
+        |case: &Value| std::fs::read(fixtures.join("pictures").join(case["file"].as_str().unwrap())).unwrap();
+    let (pictures, texts) = (&expected["pictures"], &expected["texts"]);
+    // Pictures and texts in turn, each in the slot it was sent in.
+    let (mut input, mut wanted) = (Vec::new(), Vec::new());
+    for (picture, text) in pictures.as_array().unwrap().iter().zip(texts.as_array().unwrap()) {
+        input.push(json!({"image": url_of(&file(picture))}));
+        input.push(text["text"].clone());
+        wanted.extend([&picture["embedding"], &text["embedding"]]);
+    }
+    let answer = server.embed(json!({"model": "clip", "input": input})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["data"].as_array().unwrap().len(), input.len());
+    for (index, wanted) in wanted.iter().enumerate() {
+        let cosine = cosine(&vector(&answer, index), wanted);
+        assert!(cosine > 0.999_999, "input {index}: {cosine}");
+    }
+    assert!(answer.json()["usage"]["prompt_tokens"].as_u64().unwrap() > input.len() as u64);
+
+    let dimensions = vector(&answer, 0).len();
+    let request = |more: Value| {
+        let mut request = json!({"model": "clip", "input": "a cat"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let same = server.embed(request(json!({"dimensions": dimensions}))).await;
+    assert_eq!(same.status, 200, "{}", same.text);
+    for (more, code, param) in [
+        (json!({"dimensions": dimensions - 1}), "invalid_value", "dimensions"),
+        (json!({"input": ["a", [1, 2]]}), "invalid_value", "input"),
+        (json!({"input": [[1, 2]]}), "wrong_model", "input[0]"),
+        (json!({"input": ["a", {"image": url_of(b"<svg/>")}]}), "invalid_value", "input[1]"),
+        (json!({"input": ["a", {"image": "http://10.0.0.1/a.png"}]}), "invalid_image_url", "input[1]"),
+    ] {
+        let answer = server.embed(request(more)).await;
+        answer.refused(400, code);
+        assert_eq!(answer.json()["error"]["param"], param, "{}", answer.text);
+    }
+    let rerank = json!({"model": "clip", "query": "a", "documents": ["b"]}).to_string();
+    server.post("/v1/rerank", rerank).await.refused(400, "wrong_model");
 }

@@ -233,12 +233,12 @@ struct SpelledPart {
     text: Option<String>,
     #[serde(default)]
     image_url: Option<ImageUrl>,
-    #[serde(default, rename = "input_audio")]
-    _audio: Option<IgnoredAny>,
-    #[serde(default, rename = "file")]
-    _file: Option<IgnoredAny>,
-    #[serde(default, rename = "refusal")]
-    _refusal: Option<IgnoredAny>,
+    #[serde(default)]
+    input_audio: Option<Anything>,
+    #[serde(default)]
+    file: Option<Anything>,
+    #[serde(default)]
+    refusal: Option<Anything>,
 }
 
 #[derive(Deserialize)]
@@ -273,9 +273,11 @@ impl TryFrom<SpelledPart> for Part {
     type Error = String;
 
     fn try_from(part: SpelledPart) -> Result<Self, String> {
+        let others = [&part.input_audio, &part.file, &part.refusal];
+        let alone = !others.into_iter().any(|other| matches!(other, Some(Anything::Something(_))));
         match (part.r#type.as_str(), part.text, part.image_url) {
-            ("text", Some(text), None) => Ok(Self::Text(text)),
-            ("image_url", None, Some(image)) => Ok(Self::Picture(image.url)),
+            ("text", Some(text), None) if alone => Ok(Self::Text(text)),
+            ("image_url", None, Some(image)) if alone => Ok(Self::Picture(image.url)),
             ("text", _, _) => Err("a part of type \"text\" has text and nothing else".to_owned()),
             ("image_url", _, _) => {
                 Err("a part of type \"image_url\" has image_url and nothing else".to_owned())
@@ -365,6 +367,10 @@ mod tests {
                 "an object such as {\"url\"",
             ),
             (json!({"role": "user", "content": [{"type": "image_url"}]}), "has image_url and nothing else"),
+            (
+                json!({"role": "user", "content": [{"type": "text", "text": "a", "file": {"file_id": "b"}}]}),
+                "has text and nothing else",
+            ),
             (
                 json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,a", "detail": "low"}}]}),
                 "\"low\" is not supported",

@@ -95,7 +95,8 @@ pub(in crate::http) async fn chat_completions(
             answer(&app, pool, chat, request, terms).await
         }
         Writer::Vision(pool) => {
-            let pictures = pictures::read(&app, pictures, terms.deadline).await?;
+            let name = |index: usize| format!("picture {}", index + 1);
+            let pictures = pictures::read(&app, pictures, terms.deadline, name).await?;
             let chat = pool.chat(messages).pictures(pictures);
             answer(&app, pool, chat, request, terms).await
         }
