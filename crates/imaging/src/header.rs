@@ -76,8 +76,13 @@ impl Header {
             Format::Tiff => 19,
             Format::Png | Format::Gif | Format::Bmp => 11,
         };
+        // Lossy formats are decoded in whole blocks, of up to 32 pixels a side: a line of pixels is a band to them.
+        let whole = |side: u32| match self.format {
+            Format::Jpeg | Format::WebP => u64::from(side).next_multiple_of(32),
+            _ => u64::from(side),
+        };
         // Rows, tables and what else does not grow with the picture.
-        self.pixels() * pixel + crate::decode::SLACK
+        whole(self.width) * whole(self.height) * pixel + crate::decode::SLACK
     }
 
     /// Width and height as they are stored, before the orientation is applied.
