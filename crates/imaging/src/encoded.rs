@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::{Header, Image, ImagingError, Limits, data_url, decode, header};
 
-/// The largest file that is read: what is within the default [`Limits`] is smaller, and what is not is no picture.
+/// The largest file that is read. A choice: of what is within the default [`Limits`] only uncompressed bitmaps and TIFFs
+/// of the very largest can be longer, and a file is held in memory as a whole.
 const LONGEST_FILE: u64 = 256 << 20;
 
 /// A picture as it came: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file. Cheap to clone.
@@ -15,7 +16,8 @@ const LONGEST_FILE: u64 = 256 << 20;
 /// somebody wants to know.
 #[derive(Clone)]
 pub struct EncodedImage {
-    bytes: Arc<[u8]>,
+    // As it came: a file's bytes are many, and moving them would take the caller's time.
+    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
     limits: Limits,
     header: Result<Header, Arc<ImagingError>>,
 }
@@ -28,8 +30,11 @@ impl EncodedImage {
 
     /// From the bytes of a file, which may claim to be as large as this.
     pub fn with_limits(bytes: impl Into<Arc<[u8]>>, limits: Limits) -> Self {
-        let bytes = bytes.into();
-        let header = header(&bytes, &limits).map_err(Arc::new);
+        Self::of(Arc::new(bytes.into()), limits)
+    }
+
+    fn of(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>, limits: Limits) -> Self {
+        let header = header((*bytes).as_ref(), &limits).map_err(Arc::new);
         Self { bytes, limits, header }
     }
 
@@ -39,7 +44,7 @@ impl EncodedImage {
     ///
     /// [`ImagingError::DataUrl`].
     pub fn from_data_url(url: &str) -> Result<Self, ImagingError> {
-        Ok(Self::new(data_url(url)?))
+        Ok(data_url(url)?.into())
     }
 
     /// From a file.
@@ -61,14 +66,16 @@ impl EncodedImage {
         }
         if metadata.len() > LONGEST_FILE {
             let bytes = metadata.len();
-            return Err(file(format!("it has {bytes} bytes, and pictures have at most {LONGEST_FILE}")));
+            return Err(file(format!(
+                "it has {bytes} bytes, and at most {LONGEST_FILE} are read: save it as a PNG or JPEG"
+            )));
         }
-        Ok(Self::new(tokio::fs::read(path).await.map_err(unreadable)?))
+        Ok(tokio::fs::read(path).await.map_err(unreadable)?.into())
     }
 
     /// The bytes it came as.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        (*self.bytes).as_ref()
     }
 
     /// What its first bytes say.
@@ -86,13 +93,13 @@ impl EncodedImage {
     ///
     /// As [`decode`].
     pub fn decode(&self) -> Result<Image, ImagingError> {
-        decode(&self.bytes, &self.limits)
+        decode(self.bytes(), &self.limits)
     }
 }
 
 impl From<Vec<u8>> for EncodedImage {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::new(bytes)
+        Self::of(Arc::new(bytes), Limits::default())
     }
 }
 
@@ -117,7 +124,7 @@ impl From<&Self> for EncodedImage {
 impl fmt::Debug for EncodedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EncodedImage")
-            .field("bytes", &self.bytes.len())
+            .field("bytes", &self.bytes().len())
             .field("header", &self.header)
             .finish_non_exhaustive()
     }
@@ -140,6 +147,28 @@ mod tests {
             assert!(matches!(error, ImagingError::File { .. }));
             assert!(error.to_string().contains(wanted), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_too_long_is_not_read() {
+        let path = std::env::temp_dir().join(format!("imaging-{}.bmp", std::process::id()));
+        // Nothing is written: the file has a length and no content.
+        std::fs::File::create(&path).unwrap().set_len(LONGEST_FILE + 1).unwrap();
+        let error = EncodedImage::open(&path).await.unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            error.contains("it has 268435457 bytes, and at most 268435456 are read: save it as"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_handed_over_stay_where_they_are() {
+        let bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+        let place = bytes.as_ptr();
+        assert_eq!(EncodedImage::from(bytes).bytes().as_ptr(), place);
+        let bytes: Arc<[u8]> = Arc::from(*b"\x89PNG\r\n\x1a\n");
+        assert_eq!(EncodedImage::from(Arc::clone(&bytes)).bytes().as_ptr(), bytes.as_ptr());
     }
 
     #[test]

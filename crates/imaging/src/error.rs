@@ -14,7 +14,8 @@ pub enum ImagingError {
     },
     /// The header claims more than the limits allow; nothing was decoded. A smaller picture is needed.
     #[error(
-        "the picture claims to be {width}x{height}, and at most {pixels} pixels and sides of {side} are read"
+        "the picture claims to be {width}x{height}, and at most {pixels} pixels and sides of {side} are read; \
+         send a smaller one"
     )]
     TooLarge {
         /// The width that the header claims.
@@ -27,7 +28,7 @@ pub enum ImagingError {
         side: u32,
     },
     /// The file is cut off or contradicts itself. The original file is needed.
-    #[error("the {format} picture is damaged or cut off: {reason}")]
+    #[error("the {format} picture is damaged or cut off: {reason}; send the original file")]
     Damaged {
         /// The format that the file says it has.
         format: Format,

@@ -1,7 +1,8 @@
 //! Reads what a file says of its picture, before anything is decoded or allocated.
 //!
 //! Formats are told by their first bytes, never by a name. The walk over a file's segments reads a few bytes of each
-//! and skips the rest, so it costs microseconds whatever the file's size.
+//! and skips the rest. It is made of a bounded number of reads, so it costs microseconds for what cameras and programs
+//! write, and at most a few milliseconds whatever the bytes are and however many.
 
 mod bytes;
 mod exif;
@@ -11,7 +12,7 @@ mod sniff;
 mod tiff;
 mod webp;
 
-use bytes::{Endian, Reader};
+use bytes::{Endian, Reader, Steps};
 pub(crate) use exif::Orientation;
 
 use crate::{ImagingError, Limits};
@@ -75,8 +76,13 @@ impl Header {
             Format::Tiff => 19,
             Format::Png | Format::Gif | Format::Bmp => 11,
         };
+        // Lossy formats are decoded in whole blocks, of up to 32 pixels a side: a line of pixels is a band to them.
+        let whole = |side: u32| match self.format {
+            Format::Jpeg | Format::WebP => u64::from(side).next_multiple_of(32),
+            _ => u64::from(side),
+        };
         // Rows, tables and what else does not grow with the picture.
-        self.pixels() * pixel + crate::decode::SLACK
+        whole(self.width) * whole(self.height) * pixel + crate::decode::SLACK
     }
 
     /// Width and height as they are stored, before the orientation is applied.
@@ -90,18 +96,28 @@ impl Header {
 /// # Errors
 ///
 /// [`ImagingError::Unrecognised`] where the bytes are no such picture, [`ImagingError::TooLarge`] where it claims more
-/// than the limits, [`ImagingError::Damaged`] where the header is cut off, contradicts itself or claims no pixels.
+/// than the limits, [`ImagingError::Damaged`] where the header is cut off, contradicts itself or claims no pixels,
+/// [`ImagingError::Unsupported`] where the file is made of more pieces than any program writes.
 pub fn header(bytes: &[u8], limits: &Limits) -> Result<Header, ImagingError> {
     let format = sniff::format(bytes)?;
-    let cut_off = || ImagingError::damaged(format, "its header is incomplete");
+    let steps = Steps::new();
     let claim = match format {
-        Format::Jpeg => jpeg::claim(bytes).ok_or_else(cut_off)?,
-        Format::Png => png::claim(bytes).ok_or_else(cut_off)?,
-        Format::WebP => webp::claim(bytes, limits)?,
-        Format::Gif => gif(bytes).ok_or_else(cut_off)?,
-        Format::Bmp => bmp(bytes).ok_or_else(cut_off)?,
-        Format::Tiff => tiff::claim(bytes).ok_or_else(cut_off)?,
+        Format::Jpeg => Ok(jpeg::claim(bytes, &steps)),
+        Format::Png => Ok(png::claim(bytes, &steps)),
+        Format::WebP => webp::claim(bytes, limits, &steps),
+        Format::Gif => Ok(gif(bytes, &steps)),
+        Format::Bmp => Ok(bmp(bytes, &steps)),
+        Format::Tiff => Ok(tiff::claim(bytes, &steps)),
     };
+    // Where the walk was stopped, what it found before may be half of the truth.
+    if steps.are_used_up() {
+        let most = Steps::MOST;
+        return Err(ImagingError::unsupported(
+            format,
+            format!("its header goes on for more than {most} fields"),
+        ));
+    }
+    let claim = claim?.ok_or_else(|| ImagingError::damaged(format, "its header is incomplete"))?;
     limits.check(claim.width, claim.height)?;
     if claim.width == 0 || claim.height == 0 {
         return Err(ImagingError::damaged(
@@ -131,15 +147,15 @@ impl Claim {
 }
 
 /// The logical screen. <https://www.w3.org/Graphics/GIF/spec-gif89a.txt>
-fn gif(bytes: &[u8]) -> Option<Claim> {
-    let mut reader = Reader::new(bytes, Endian::Little).at(6)?;
+fn gif(bytes: &[u8], steps: &Steps) -> Option<Claim> {
+    let mut reader = Reader::new(bytes, Endian::Little, steps).at(6)?;
     Some(Claim::upright(reader.u16()?.into(), reader.u16()?.into()))
 }
 
 /// The old and the new bitmap header; a negative height means that rows go from the top down.
 /// <https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapinfoheader>
-fn bmp(bytes: &[u8]) -> Option<Claim> {
-    let mut reader = Reader::new(bytes, Endian::Little).at(14)?;
+fn bmp(bytes: &[u8], steps: &Steps) -> Option<Claim> {
+    let mut reader = Reader::new(bytes, Endian::Little, steps).at(14)?;
     if reader.u32()? == 12 {
         return Some(Claim::upright(reader.u16()?.into(), reader.u16()?.into()));
     }

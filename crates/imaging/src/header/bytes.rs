@@ -1,4 +1,33 @@
-//! Numbers out of bytes, never past their end.
+//! Numbers out of bytes, never past their end and never without end.
+
+use std::cell::Cell;
+
+/// How many reads a walk over a file may still make.
+///
+/// A file may be made of millions of empty pieces, or of filler between them, and whoever asks for its header waits. What
+/// is read one after another counts here, whatever it is, so that no format's walk can be longer.
+#[derive(Debug)]
+pub(super) struct Steps(Cell<u32>);
+
+impl Steps {
+    /// Four reads for each of 64 Ki pieces: a PNG of 256 MiB in the 8 KiB that most encoders write at a time has half as
+    /// many, and a TIFF's directory cannot have more.
+    pub(super) const MOST: u32 = 4 << 16;
+
+    pub(super) fn new() -> Self {
+        Self(Cell::new(Self::MOST))
+    }
+
+    /// Whether a walk was stopped.
+    pub(super) fn are_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    fn take(&self) -> Option<()> {
+        self.0.set(self.0.get().checked_sub(1)?);
+        Some(())
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endian {
@@ -12,11 +41,17 @@ pub(super) struct Reader<'b> {
     bytes: &'b [u8],
     rest: &'b [u8],
     endian: Endian,
+    steps: &'b Steps,
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8], endian: Endian) -> Self {
-        Self { bytes, rest: bytes, endian }
+    pub(super) fn new(bytes: &'b [u8], endian: Endian, steps: &'b Steps) -> Self {
+        Self { bytes, rest: bytes, endian, steps }
+    }
+
+    /// Other bytes, read in the same way.
+    pub(super) fn of(self, bytes: &'b [u8]) -> Self {
+        Self { bytes, rest: bytes, ..self }
     }
 
     /// The same file at another place.
@@ -26,6 +61,7 @@ impl<'b> Reader<'b> {
     }
 
     pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+        self.steps.take()?;
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)

@@ -1,11 +1,11 @@
 //! JPEG: the first frame header, and EXIF among the application segments. ITU-T T.81, annex B.
 
-use super::bytes::{Endian, Reader};
+use super::bytes::{Endian, Reader, Steps};
 use super::{Claim, Orientation};
 
-pub(super) fn claim(bytes: &[u8]) -> Option<Claim> {
-    let mut reader = Reader::new(bytes, Endian::Big).at(2)?;
-    let (mut size, mut orientation) = (None, None);
+pub(super) fn claim(bytes: &[u8], steps: &Steps) -> Option<Claim> {
+    let mut reader = Reader::new(bytes, Endian::Big, steps).at(2)?;
+    let (mut size, mut exif) = (None, None);
     loop {
         let mut marker = reader.u8()?;
         // Bytes between segments are skipped, as decoders do; any number of 0xff may stand before a marker.
@@ -26,16 +26,15 @@ pub(super) fn claim(bytes: &[u8]) -> Option<Claim> {
         match marker {
             // A frame header of whatever coding, told from the tables that share its range.
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && size.is_none() => {
-                let mut frame = Reader::new(segment, Endian::Big).at(1)?;
+                let mut frame = reader.of(segment).at(1)?;
                 let (height, width) = (frame.u16()?, frame.u16()?);
                 size = Some((u64::from(width), u64::from(height)));
             }
-            0xe1 if segment.starts_with(b"Exif\0\0") && orientation.is_none() => {
-                orientation = Orientation::from_block(segment);
-            }
+            0xe1 if segment.starts_with(b"Exif\0\0") && exif.is_none() => exif = Some(segment),
             _ => {}
         }
     }
     let (width, height) = size?;
-    Some(Claim { width, height, orientation: orientation.unwrap_or_default() })
+    let orientation = exif.and_then(Orientation::from_block).unwrap_or_default();
+    Some(Claim { width, height, orientation })
 }

@@ -1,10 +1,10 @@
 //! PNG: the first chunk, and EXIF wherever it stands. <https://www.w3.org/TR/png-3>
 
-use super::bytes::{Endian, Reader};
+use super::bytes::{Endian, Reader, Steps};
 use super::{Claim, Orientation};
 
-pub(super) fn claim(bytes: &[u8]) -> Option<Claim> {
-    let mut reader = Reader::new(bytes, Endian::Big).at(8)?;
+pub(super) fn claim(bytes: &[u8], steps: &Steps) -> Option<Claim> {
+    let mut reader = Reader::new(bytes, Endian::Big, steps).at(8)?;
     let (_, first) = (reader.u32()?, reader.take(4)?);
     if first != b"IHDR" {
         return None;

@@ -1,15 +1,15 @@
 //! TIFF and BigTIFF: the first directory. TIFF 6.0, section 2.
 
-use super::bytes::{Endian, Reader};
+use super::bytes::{Endian, Reader, Steps};
 use super::{Claim, Orientation};
 
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const ORIENTATION: u16 = 274;
 
-pub(super) fn claim(bytes: &[u8]) -> Option<Claim> {
+pub(super) fn claim(bytes: &[u8], steps: &Steps) -> Option<Claim> {
     let endian = if bytes.starts_with(b"II") { Endian::Little } else { Endian::Big };
-    let mut reader = Reader::new(bytes, endian).at(2)?;
+    let mut reader = Reader::new(bytes, endian, steps).at(2)?;
     let big = reader.u16()? == 43;
     // BigTIFF writes the width of its offsets and a zero, then offsets of eight bytes in place of four.
     let (mut directory, entries) = if big {
@@ -25,8 +25,8 @@ pub(super) fn claim(bytes: &[u8]) -> Option<Claim> {
     let (mut width, mut height, mut orientation) = (None, None, Orientation::default());
     for _ in 0..entries {
         let (tag, kind) = (directory.u16()?, directory.u16()?);
-        let mut value =
-            Reader::new(directory.take(if big { 16 } else { 8 })?, endian).at(if big { 8 } else { 4 })?;
+        let rest = directory.take(if big { 16 } else { 8 })?;
+        let mut value = directory.of(rest).at(if big { 8 } else { 4 })?;
         let number = match kind {
             1 => value.u8().map(u64::from),
             3 => value.u16().map(u64::from),

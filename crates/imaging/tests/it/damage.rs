@@ -4,6 +4,7 @@ use imaging::{Image, ImagingError, Limits, decode};
 use proptest::prelude::*;
 
 use crate::fixture::{bytes, pictures};
+use crate::progressive::Progressive;
 
 /// Small enough that whatever a spoiled header claims is decoded quickly.
 const SMALL: Limits = Limits { pixels: 1 << 16, side: 4_096 };
@@ -36,10 +37,26 @@ fn a_truncated_jpeg_is_refused() {
     for length in [content.len() / 4, content.len() / 2, content.len() - 20] {
         let error = decoded(&content[..length]).unwrap_err().to_string();
         assert!(error.starts_with("the JPEG picture is damaged or cut off: "), "{error}");
+        assert!(error.ends_with("; send the original file"), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
     let progressive = bytes("pictures/progressive-420.jpg");
     assert!(decoded(&progressive[..progressive.len() * 3 / 4]).is_err());
+}
+
+#[test]
+fn a_jpeg_of_endless_scans_is_refused_before_decoding() {
+    let file =
+        |side, scans| Progressive { width: side, height: side, components: 1, sampling: 1, scans }.file();
+    // Less than 30 KB that would take a core minutes.
+    let long = file(8_192, 2_000);
+    assert!(long.len() < 30_000);
+    for (bomb, most) in [(long, 32), (file(8_192, 33), 32), (file(64, 101), 100)] {
+        let error = decode(&bomb, &Limits::default()).unwrap_err();
+        assert!(matches!(error, ImagingError::Unsupported { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("more than {most} scans")), "{error}");
+    }
+    assert!(decode(&file(64, 100), &Limits::default()).is_ok());
 }
 
 proptest! {

@@ -10,4 +10,5 @@ mod drawn;
 mod fixture;
 mod header;
 mod processing;
+mod progressive;
 mod resizing;
