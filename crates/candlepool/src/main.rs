@@ -4,6 +4,7 @@
 //! status. It computes nothing itself: models live in pools, and heavy work of its own (large JSON) goes through the
 //! engine's lanes.
 
+mod allocator;
 mod cli;
 mod config;
 mod failure;
@@ -20,11 +21,8 @@ mod tls;
 
 use std::process::ExitCode;
 
-/// Gives memory back that a burst of requests took; the system's allocator keeps it in the threads' arenas.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     fix_compute_threads();
     run()
 }

@@ -177,7 +177,9 @@ impl Gguf {
             // Bytes that are compiled in lie anywhere; the allocator's blocks are aligned.
             bytes = Cow::Owned(bytes.into_owned());
         }
-        ggml_file::qtensor_from_ggml(stored.dtype, &bytes, stored.shape.to_vec(), device).map_err(|error| {
+        let loaded = ggml_file::qtensor_from_ggml(stored.dtype, &bytes, stored.shape.to_vec(), device);
+        self.0.content.forget(stored.bytes);
+        loaded.map_err(|error| {
             let error = error.to_string();
             let reason = error.lines().next().unwrap_or("the tensor library gave no reason");
             self.invalid(format!("has a tensor {name:?} that cannot be loaded: {reason}"))

@@ -1,7 +1,8 @@
 //! The one place that maps files into memory.
 #![allow(
     unsafe_code,
-    reason = "a mapping's bytes change if another process writes the file, so making one is unsafe"
+    reason = "a mapping's bytes change if another process writes the file, so making one is unsafe; so is telling the \
+              system what becomes of its pages"
 )]
 
 use std::fs::File;
@@ -40,6 +41,26 @@ impl Mapped {
             Self::File(map) => map,
             Self::Static(bytes) => bytes,
         }
+    }
+
+    /// Takes bytes of a mapped file out of this process's memory: they have been copied, and are read from the file again if
+    /// somebody looks at them. Otherwise they would count beside the copy for as long as the file stays mapped.
+    pub(crate) fn forget(&self, bytes: &[u8]) {
+        #[cfg(unix)]
+        if let Self::File(map) = self {
+            let offset = (bytes.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
+            if offset.checked_add(bytes.len()).is_some_and(|end| end <= map.len()) {
+                // SAFETY: the mapping is of a file and never written through, so pages that are dropped hold nothing that
+                // the file does not.
+                let forgotten = unsafe {
+                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, bytes.len())
+                };
+                // Where the system does not, they only stay.
+                drop(forgotten);
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = bytes;
     }
 }
 

@@ -168,6 +168,8 @@ impl Weights {
         let view =
             TensorView::new(stored.dtype, stored.shape.to_vec(), stored.bytes).map_err(|_| mismatch())?;
         let tensor = candle_core::safetensors::Load::load(&view, device).map_err(|_| mismatch())?;
+        let (file, _) = self.find(name)?;
+        file.bytes.forget(stored.bytes);
         tensor.to_dtype(dtype).map_err(|_| mismatch())
     }
 
