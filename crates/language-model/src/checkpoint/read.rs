@@ -98,7 +98,9 @@ impl<V: Vision> Checkpoint<V> {
             hidden_size: config.hidden_size,
             deterministic: settings.deterministic,
         })?;
-        let conversation = chat_template::read(&files, &stored, &tokenizer, settings.chat_template)?;
+        let image_token = vision.as_ref().map(V::image_token);
+        let conversation =
+            chat_template::read(&files, &stored, &tokenizer, settings.chat_template, image_token)?;
         let drawing = generation_config::read(&files)?;
         let mut ends = tokenizer.special_tokens().ends.clone();
         ends.extend(drawing.ends);
