@@ -9,7 +9,7 @@ use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Prepara
 
 use super::pictures::Pictures;
 use super::prompt::{PictureRows, PromptEncoder};
-use super::request::{Asked, ChatInput, Input};
+use super::request::{Asked, ChatInput, Input, numbered};
 use super::{CachedDecoder, Occupancies, PooledModel, Request, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
 use crate::checkpoint::Checkpoint;
@@ -64,13 +64,13 @@ impl<M: Modality> LanguageLoader<M> {
     /// What stands in the prompt for its pictures.
     fn rows(&self, pictures: &[PictureOf<M>]) -> Result<Vec<PictureRows>, ModelError> {
         let Some(vision) = self.vision() else { return Ok(Vec::new()) };
-        let rows = |picture: &PictureOf<M>| {
-            let rows = vision.tokens(picture)?;
+        let rows = |(index, picture): (usize, &PictureOf<M>)| {
+            let rows = vision.tokens(picture).map_err(|error| numbered(index, error))?;
             let rows =
                 u32::try_from(rows).map_err(|_| ModelError::failed(format!("a picture of {rows} tokens")))?;
             Ok(PictureRows { content: ContentHash::of(picture.encoded()), rows })
         };
-        pictures.iter().map(rows).collect()
+        pictures.iter().enumerate().map(rows).collect()
     }
 
     /// Decodes pictures, equal ones once, and says what they take in memory.
@@ -82,9 +82,9 @@ impl<M: Modality> LanguageLoader<M> {
     ) -> Result<usize, ModelError> {
         let Some(vision) = self.vision() else { return Ok(0) };
         let mut bytes = 0;
-        for (picture, &PictureRows { content, rows }) in pictures.iter().zip(rows) {
+        for (index, (picture, &PictureRows { content, rows })) in pictures.iter().zip(rows).enumerate() {
             if decoded.iter().all(|other| other.content != content) {
-                let pixels = vision.prepare(picture)?;
+                let pixels = vision.prepare(picture).map_err(|error| numbered(index, error))?;
                 bytes += vision.pixel_bytes(&pixels);
                 decoded.push(JobPicture { content, rows, pixels });
             }
