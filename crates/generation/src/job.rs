@@ -256,8 +256,9 @@ impl Default for GenerationConfig {
 const FIXED_CHUNK: usize = 64;
 
 impl GenerationConfig {
-    /// Positions that one chunk computes at most.
-    pub(crate) fn chunk(&self, block_tokens: usize) -> usize {
+    /// Positions that one chunk computes at most, in a cache with blocks of so many tokens; where all must be
+    /// [deterministic](Self::deterministic), it ends at their multiples and is computed whole.
+    pub fn chunk(&self, block_tokens: usize) -> usize {
         if self.deterministic {
             (FIXED_CHUNK / block_tokens).max(1) * block_tokens
         } else {

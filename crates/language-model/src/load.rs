@@ -102,7 +102,7 @@ impl<M: Modality> Load<M> {
 
     /// Sets what the cache of keys and values takes, for each worker. The longest conversation, how many are computed at
     /// once, and how much of earlier ones is kept for the next all follow from it. Default: eight full contexts, but 1
-    /// GiB at most.
+    /// GiB at most, or what the largest picture takes with 1,024 tokens around it. Less than one picture takes is refused.
     pub fn kv_cache(mut self, bytes: Bytes) -> Self {
         self.settings.kv_cache = Some(bytes);
         self
@@ -166,7 +166,10 @@ impl<M: ReadsPictures> Load<M> {
     }
 
     /// Sets what is kept of pictures, for each worker, so that one that is asked about again need not be computed again.
-    /// It must have room for the largest. Default: eight of these, but 256 MiB at most, or two.
+    /// It must have room for the largest; with [`deterministic`](Self::deterministic), for two of these and 62 tokens of
+    /// smaller ones between them, or for a full context if that is less: 64 tokens are computed at once, with all pictures
+    /// that these are part of. Default: eight of the largest, but 256 MiB at most, or the least that two take or it must
+    /// have room for.
     pub fn picture_cache(mut self, bytes: Bytes) -> Self {
         self.settings.picture_cache = Some(bytes);
         self

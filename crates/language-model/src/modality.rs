@@ -61,6 +61,10 @@ impl Vision for NoVision {
         match *self {}
     }
 
+    fn preparing_bytes(&self, _: &Infallible) -> u64 {
+        match *self {}
+    }
+
     fn prepare(&self, _: &Infallible) -> Result<Infallible, ModelError> {
         match *self {}
     }

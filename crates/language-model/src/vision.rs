@@ -64,7 +64,11 @@ pub trait Vision: fmt::Debug + Send + Sync + Sized + 'static {
     /// The most positions a picture takes.
     fn most_tokens(&self) -> usize;
 
-    /// Decodes a picture and resizes it. Runs in the prepare lane.
+    /// What [preparing](Self::prepare) a picture takes in memory at most, by its header, beyond what the
+    /// [footprint](Self::footprint) has for it and the bytes it came as. Cheap: called on a runtime thread.
+    fn preparing_bytes(&self, picture: &Self::Picture) -> u64;
+
+    /// Decodes a picture and resizes it. Runs in the prepare lane, one of a request's pictures after the other.
     ///
     /// # Errors
     ///
@@ -74,7 +78,7 @@ pub trait Vision: fmt::Debug + Send + Sync + Sized + 'static {
     /// What pixels take in memory.
     fn pixel_bytes(&self, pixels: &Self::Pixels) -> usize;
 
-    /// What the tower takes: its weights, and a pass over the largest picture.
+    /// What the tower takes: its weights, a pass over the largest picture, and what preparing most pictures takes.
     fn footprint(&self) -> Footprint;
 
     /// Loads the tower. Blocks; runs in the io lane, once for all workers.
@@ -97,8 +101,6 @@ pub struct VisionFiles<'a> {
     pub tokenizer: &'a LanguageTokenizer,
     /// Numbers in a row: what the language model's embeddings have.
     pub hidden_size: usize,
-    /// Whether equal pictures must give equal rows to the last bit.
-    pub deterministic: bool,
 }
 
 /// Whether the tokenizer puts its own tokens (the beginning of text) around what a chat template wrote.

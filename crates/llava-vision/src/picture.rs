@@ -48,6 +48,11 @@ impl Picture {
         }
     }
 
+    /// What decoding takes in memory at most.
+    pub(crate) fn decoding_bytes(&self) -> u64 {
+        self.0.header().map_or(0, |header| header.decoding_bytes())
+    }
+
     pub(crate) fn decode(&self) -> Result<Image, ImagingError> {
         self.0.decode()
     }

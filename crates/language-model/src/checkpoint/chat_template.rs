@@ -3,6 +3,7 @@ use generation::{ChatTemplate, TemplateError};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles};
 use serde_json::{Map, Value, json};
 
+use super::content_forms::ContentForms;
 use super::stored::Stored;
 use crate::error::Error;
 
@@ -20,15 +21,18 @@ pub(crate) struct Conversation {
     pub(crate) template: Result<Option<ChatTemplate>, TemplateError>,
     /// The names of special tokens.
     pub(crate) variables: Map<String, Value>,
+    /// In which form it reads messages, where the model reads pictures.
+    pub(crate) forms: ContentForms,
 }
 
 /// Finds the template: the one given; `chat_template.jinja`, `chat_template.json`, `tokenizer_config.json`, as transformers looks for it;
-/// in a GGUF file, its metadata, and only then those beside it.
+/// in a GGUF file, its metadata, and only then those beside it. `image_token`: what stands for a picture.
 pub(super) fn read(
     files: &ModelFiles,
     stored: &Stored,
     tokenizer: &LanguageTokenizer,
     given: Option<String>,
+    image_token: Option<&str>,
 ) -> Result<Conversation, Error> {
     let inside = match (given, stored) {
         (Some(template), _) => Some(template.into()),
@@ -39,12 +43,17 @@ pub(super) fn read(
         Some(value) => Some(value),
         None => of_files(files)?,
     };
-    let template = found.map_or(Ok(None), |value| ChatTemplate::of_config(&value));
+    let template: Result<Option<ChatTemplate>, _> =
+        found.map_or(Ok(None), |value| ChatTemplate::of_config(&value));
     let variables = match stored {
         Stored::Gguf(_) => known_tokens(tokenizer),
         Stored::Folder(_) => named_tokens(files)?,
     };
-    Ok(Conversation { template, variables })
+    let forms = match (&template, image_token) {
+        (Ok(Some(template)), Some(token)) => ContentForms::of(template, &variables, token),
+        _ => ContentForms::default(),
+    };
+    Ok(Conversation { template, variables, forms })
 }
 
 fn of_files(files: &ModelFiles) -> Result<Option<Value>, Error> {

@@ -5,6 +5,7 @@
 
 mod cache;
 mod chat_template;
+mod content_forms;
 mod generation_config;
 mod read;
 mod stored;

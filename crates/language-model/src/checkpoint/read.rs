@@ -78,8 +78,16 @@ impl<V: Vision> Checkpoint<V> {
             deterministic: settings.deterministic,
             ..GenerationConfig::default()
         };
+        let tokenizer = stored.tokenizer()?;
+        let vision = V::read(&VisionFiles {
+            language: &files,
+            vision,
+            tokenizer: &tokenizer,
+            hidden_size: config.hidden_size,
+        })?;
+        let picture = vision.as_ref().map(V::most_tokens);
         let chunk = generation.max_prefill.min(config.context);
-        let size = settings.kv_cache.unwrap_or_else(|| cache::default_bytes(&config, chunk));
+        let size = settings.kv_cache.unwrap_or_else(|| cache::default_bytes(&config, chunk, picture));
         let too_small = || {
             let least = cache::least(&config);
             let blocks = cache::BLOCK_TOKENS;
@@ -90,22 +98,28 @@ impl<V: Vision> Checkpoint<V> {
         let shape = cache::shape(&config, chunk, size).ok_or_else(too_small)?;
         let limits = Limits::new(config.vocab_size, config.context, &shape, &generation)
             .map_err(|error| Error::checkpoint(files.place(), format!("kv_cache is {size}: {error}")))?;
-        let tokenizer = stored.tokenizer()?;
-        let vision = V::read(&VisionFiles {
-            language: &files,
-            vision,
-            tokenizer: &tokenizer,
-            hidden_size: config.hidden_size,
-            deterministic: settings.deterministic,
-        })?;
-        let conversation = chat_template::read(&files, &stored, &tokenizer, settings.chat_template)?;
+        if let Some(tokens) = picture {
+            // One that the context has no room for is refused when it comes.
+            let wanted = tokens.saturating_add(1).min(config.context);
+            if limits.cache < wanted {
+                let (room, least) = (limits.cache, cache::bytes_for(&config, chunk, wanted));
+                let reason = format!(
+                    "kv_cache is {size}, which has room for {room} tokens; a picture of {tokens} tokens and an answer take \
+                     {least}; give it more"
+                );
+                return Err(Error::checkpoint(files.place(), reason));
+            }
+        }
+        let image_token = vision.as_ref().map(V::image_token);
+        let conversation =
+            chat_template::read(&files, &stored, &tokenizer, settings.chat_template, image_token)?;
         let drawing = generation_config::read(&files)?;
         let mut ends = tokenizer.special_tokens().ends.clone();
         ends.extend(drawing.ends);
         ends.sort_unstable();
         ends.dedup();
         let picture_rows = match &vision {
-            Some(vision) => picture_rows(&files, &config, vision, settings.picture_cache)?,
+            Some(vision) => picture_rows(&files, &config, vision, &generation, settings.picture_cache)?,
             None => 0,
         };
         let seeing = vision.as_ref().map(V::footprint).unwrap_or_default();
@@ -233,13 +247,22 @@ fn picture_rows<V: Vision>(
     files: &ModelFiles,
     config: &DecoderConfig,
     vision: &V,
+    generation: &GenerationConfig,
     size: Option<Bytes>,
 ) -> Result<usize, Error> {
     let most = vision.most_tokens();
-    cache::picture_rows(config, most, size).map_err(|least| {
+    let chunk = generation.deterministic.then(|| generation.chunk(cache::BLOCK_TOKENS));
+    let rows = cache::least_picture_rows(config.context, most, chunk);
+    cache::picture_rows(config, most, rows, size).map_err(|least| {
         let size = size.unwrap_or_default();
-        let reason =
-            format!("picture_cache is {size}; a picture of {most} tokens takes {least}; give it more");
+        let wanted = match chunk {
+            None => format!("a picture of {most} tokens takes {least}"),
+            Some(chunk) => format!(
+                "deterministic computes {chunk} tokens at once, and the pictures of {most} that these may be part of \
+                 take {least}"
+            ),
+        };
+        let reason = format!("picture_cache is {size}; {wanted}; give it more");
         Error::checkpoint(files.place(), reason)
     })
 }

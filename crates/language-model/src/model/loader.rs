@@ -8,8 +8,8 @@ use model_source::{SharedWeights, Special};
 use pool_core::{Cost, Footprint, LoadError, Loader, ModelError, ModelId, Preparation, Prepared};
 
 use super::pictures::Pictures;
-use super::prompt::{PictureRows, PromptEncoder, flattened, in_parts, texts};
-use super::request::{Asked, ChatInput, Input};
+use super::prompt::{PictureRows, PromptEncoder};
+use super::request::{Asked, ChatInput, Input, numbered};
 use super::{CachedDecoder, Occupancies, PooledModel, Request, TokenVocabulary};
 use crate::call::{Prompt, ResponseFormat, ToolChoice};
 use crate::checkpoint::Checkpoint;
@@ -64,13 +64,13 @@ impl<M: Modality> LanguageLoader<M> {
     /// What stands in the prompt for its pictures.
     fn rows(&self, pictures: &[PictureOf<M>]) -> Result<Vec<PictureRows>, ModelError> {
         let Some(vision) = self.vision() else { return Ok(Vec::new()) };
-        let rows = |picture: &PictureOf<M>| {
-            let rows = vision.tokens(picture)?;
+        let rows = |(index, picture): (usize, &PictureOf<M>)| {
+            let rows = vision.tokens(picture).map_err(|error| numbered(index, error))?;
             let rows =
                 u32::try_from(rows).map_err(|_| ModelError::failed(format!("a picture of {rows} tokens")))?;
             Ok(PictureRows { content: ContentHash::of(picture.encoded()), rows })
         };
-        pictures.iter().map(rows).collect()
+        pictures.iter().enumerate().map(rows).collect()
     }
 
     /// Decodes pictures, equal ones once, and says what they take in memory.
@@ -82,9 +82,9 @@ impl<M: Modality> LanguageLoader<M> {
     ) -> Result<usize, ModelError> {
         let Some(vision) = self.vision() else { return Ok(0) };
         let mut bytes = 0;
-        for (picture, &PictureRows { content, rows }) in pictures.iter().zip(rows) {
+        for (index, (picture, &PictureRows { content, rows })) in pictures.iter().zip(rows).enumerate() {
             if decoded.iter().all(|other| other.content != content) {
-                let pixels = vision.prepare(picture)?;
+                let pixels = vision.prepare(picture).map_err(|error| numbered(index, error))?;
                 bytes += vision.pixel_bytes(&pixels);
                 decoded.push(JobPicture { content, rows, pixels });
             }
@@ -137,7 +137,7 @@ impl<M: Modality> LanguageLoader<M> {
                 "tools and a response_format exclude each other; leave one out, or set tool_choice to none";
             return Err(ModelError::invalid(message));
         }
-        let rendered = self.render(chat, template, tools.as_ref().map(|(_, tools)| tools), pictures)?;
+        let rendered = self.render(chat, template, tools.as_ref().map(|(_, tools)| tools))?;
         let special = self.vision().map_or(RenderedSpecial::Never, Vision::rendered_special);
         let prompt = self.prompts().rendered(&rendered, special, pictures)?;
         let Some((format, tools)) = tools else {
@@ -165,43 +165,23 @@ impl<M: Modality> LanguageLoader<M> {
         chat: &ChatInput,
         template: &ChatTemplate,
         tools: Option<&Tools>,
-        pictures: &[PictureRows],
     ) -> Result<String, ModelError> {
         let mut variables = self.checkpoint.conversation().variables.clone();
         variables.extend(chat.variables.clone());
         let format = template.tool_format();
-        let mut chat = Chat {
-            messages: chat.messages.iter().map(|message| message.for_template(format)).collect(),
+        let mut messages: Vec<_> = chat.messages.iter().map(|message| message.for_template(format)).collect();
+        if let Some(vision) = self.vision() {
+            self.checkpoint.conversation().forms.apply(&mut messages, vision.image_token());
+        }
+        let chat = Chat {
+            messages,
             tools: tools.map(Tools::to_json),
             add_generation_prompt: !chat.continue_final_message,
             continue_final_message: chat.continue_final_message,
             variables,
             now: None,
         };
-        let rendered = template.render(&chat);
-        let Some(token) = self.vision().map(Vision::image_token) else {
-            return Ok(rendered?);
-        };
-        let texts = texts(&chat.messages);
-        let is_whole = |rendered: &String| {
-            (pictures.is_empty() || rendered.contains(token))
-                && texts.iter().all(|text| rendered.contains(text))
-        };
-        if let Ok(rendered) = &rendered
-            && is_whole(rendered)
-        {
-            return Ok(rendered.clone());
-        }
-        // A template that knows parts only leaves texts out, or fails; one that knows none is of a language model that was
-        // made for text only.
-        let asked = std::mem::take(&mut chat.messages);
-        for messages in [in_parts(asked.clone()), flattened(asked, token)] {
-            chat.messages = messages;
-            if let Some(rendered) = template.render(&chat).ok().filter(is_whole) {
-                return Ok(rendered);
-            }
-        }
-        rendered.map_err(ModelError::from)
+        Ok(template.render(&chat)?)
     }
 
     /// The tools that the model is shown, and how it calls them.

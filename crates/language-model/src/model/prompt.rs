@@ -1,7 +1,7 @@
 use generation::{ContentHash, Item, Tool};
 use model_source::{LanguageTokenizer, Special};
 use pool_core::ModelError;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::ChatInput;
 use crate::vision::RenderedSpecial;
@@ -96,37 +96,6 @@ impl PromptEncoder<'_> {
     fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, ModelError> {
         self.tokenizer.encode(text, special).map_err(|error| ModelError::invalid(error.to_string()))
     }
-}
-
-/// Messages as a template reads them that knows no parts: one text each, in which the image token stands for a picture.
-pub(super) fn flattened(mut messages: Vec<Value>, image_token: &str) -> Vec<Value> {
-    let text = |part: &Value| match part.get("type").and_then(Value::as_str) {
-        Some("image") => Some(image_token.to_owned()),
-        _ => part.get("text").and_then(Value::as_str).map(str::to_owned),
-    };
-    for content in messages.iter_mut().filter_map(|message| message.get_mut("content")) {
-        if let Value::Array(parts) = content {
-            let texts: Vec<String> = parts.iter().filter_map(text).collect();
-            *content = texts.join("\n").into();
-        }
-    }
-    messages
-}
-
-/// Messages as a template reads them that knows parts only: what has a text for its content has one part of it.
-pub(super) fn in_parts(mut messages: Vec<Value>) -> Vec<Value> {
-    for content in messages.iter_mut().filter_map(|message| message.get_mut("content")) {
-        if let Value::String(text) = content {
-            *content = json!([{"type": "text", "text": text}]);
-        }
-    }
-    messages
-}
-
-/// What the prompt has of a conversation, if its template leaves nothing out. Templates put no space around it, or take it.
-pub(super) fn texts(messages: &[Value]) -> Vec<String> {
-    let contents = messages.iter().filter_map(|message| message.get("content")?.as_str());
-    contents.map(|text| text.trim().to_owned()).collect()
 }
 
 /// Pieces of text, and between each two a picture's rows.

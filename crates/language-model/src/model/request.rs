@@ -1,5 +1,5 @@
 use generation::{GenerationRequest, SamplingParams, StopStrings, Tool, check_counts, expected_cost};
-use pool_core::{Cost, Fingerprint, Fingerprinter, Priority};
+use pool_core::{Cost, Fingerprint, Fingerprinter, ModelError, Priority};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -29,6 +29,8 @@ pub struct Request<M: Modality> {
     prompt: usize,
     /// Bytes of the prompt, its pictures and of all that is said besides.
     bytes: usize,
+    /// What decoding the largest of its pictures takes until it is prepared.
+    preparing: usize,
     priority: Priority,
     submitted: Instant,
     fingerprint: Option<Fingerprint>,
@@ -177,6 +179,10 @@ impl<M: Modality> Request<M> {
         let prompt = picture_tokens::<M>(&pictures, vision, info)? + text / BYTES_A_TOKEN;
         let encoded: usize = pictures.iter().map(|picture| picture.encoded().len()).sum();
         let bytes = text + encoded + options_bytes(options);
+        // They are decoded one after the other.
+        let preparing = vision.map_or(0, |vision| {
+            pictures.iter().map(|picture| vision.preparing_bytes(picture)).max().unwrap_or_default()
+        });
         // Without a seed, two calls want two answers, unless there is nothing to draw.
         let pure = options.seed.is_some() || asked.sampling.temperature == 0.0;
         let fingerprint =
@@ -186,6 +192,7 @@ impl<M: Modality> Request<M> {
             pictures,
             prompt,
             bytes,
+            preparing: usize::try_from(preparing).unwrap_or(usize::MAX),
             priority: options.job.priority,
             submitted: Instant::now(),
             fingerprint,
@@ -224,8 +231,8 @@ fn picture_tokens<M: Modality>(
         return Err(Error::invalid(format!("model {} reads no pictures; leave them out", info.model)));
     };
     let mut tokens = 0_usize;
-    for picture in pictures {
-        let more = vision.tokens(picture).map_err(|error| Error::refused(&error))?;
+    for (index, picture) in pictures.iter().enumerate() {
+        let more = vision.tokens(picture).map_err(|error| Error::refused(&numbered(index, error)))?;
         tokens = tokens.saturating_add(more);
     }
     if tokens >= info.context {
@@ -238,9 +245,19 @@ fn picture_tokens<M: Modality>(
     Ok(tokens)
 }
 
+/// Says which of a request's pictures is at fault, counted from 1.
+pub(super) fn numbered(index: usize, error: ModelError) -> ModelError {
+    let number = index + 1;
+    match error {
+        ModelError::Invalid(message) => ModelError::Invalid(format!("picture {number}: {message}")),
+        error => error,
+    }
+}
+
 impl<M: Modality> GenerationRequest for Request<M> {
     fn estimate(&self) -> Cost {
-        expected_cost(self.prompt + 1, self.asked.choices, self.asked.max_tokens, self.bytes)
+        let bytes = self.bytes.saturating_add(self.preparing);
+        expected_cost(self.prompt + 1, self.asked.choices, self.asked.max_tokens, bytes)
     }
 
     fn fingerprint(&self) -> Option<Fingerprint> {

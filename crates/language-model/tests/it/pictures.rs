@@ -1,7 +1,7 @@
 //! Pictures from calls to answers: where they stand in a prompt, what is refused, what is kept.
 
-use language_model::{Bytes, Chat, Complete, Error, LanguageModel, Message, Tool};
-use pool_core::Error as PoolError;
+use language_model::{Bytes, Chat, Complete, Error, LanguageModel, Load, Message, Tool};
+use pool_core::{Cost, Error as PoolError, QueueLimits};
 use serde_json::json;
 
 use crate::sketch::{Sketch, Tiny};
@@ -34,6 +34,13 @@ fn counts(given: usize, places: usize) -> String {
     format!(
         "pictures given: {given}, places for one (<image>) in the prompt: {places}; there must be as many"
     )
+}
+
+/// A model does not load, and the message says so.
+async fn too_small(tiny: &Tiny, load: Load<Sketch>, expected: &str) {
+    let error = load.await.unwrap_err().to_string();
+    assert!(error.starts_with(&tiny.folder.path().display().to_string()), "{error}");
+    assert!(error.ends_with(expected) && !error.contains('\n'), "{error}");
 }
 
 /// A message of parts: pictures, and between them texts.
@@ -151,10 +158,11 @@ async fn pictures_that_cannot_be_read_are_told_in_one_line() {
             "the prompt has 200 tokens; the model takes 192 of prompt and answer together, so at most 191 of the prompt"
                 .to_owned(),
         ),
-        (pool.complete("<image>").pictures(["a b"]), "picture 0 has no size".to_owned()),
+        (pool.complete("<image>").pictures(["a b"]), "picture 1: it has no size".to_owned()),
+        (pool.complete("<image><image>").pictures(["ab", "a b"]), "picture 2: it has no size".to_owned()),
         (
-            pool.complete("<image>").pictures(["torn?"]),
-            "the picture is damaged: it ends in its middle".to_owned(),
+            pool.complete("<image><image>c<image>").pictures(["a", "a", "torn?"]),
+            "picture 3: the picture is damaged: it ends in its middle".to_owned(),
         ),
     ] {
         assert_eq!(invalid(call.clone().await.unwrap_err()), expected);
@@ -205,16 +213,35 @@ async fn a_model_without_pictures_refuses_them_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_that_no_picture_fits_into_is_refused() {
+    let tiny = Tiny::new();
+    // 288 bytes a token, 16 tokens a block.
+    let load = |bytes: u64| tiny.load().deterministic(false).kv_cache(Bytes(bytes));
+    let least = "kv_cache is 13823 bytes, which has room for 32 tokens; a picture of 40 tokens and an answer take \
+                 13824 bytes; give it more";
+    too_small(&tiny, load(13_823), least).await;
+    let pool = load(13_824).await.unwrap();
+    let largest = "a".repeat(40);
+    let expected = pool.complete(largest.as_str()).max_tokens(1).await.unwrap().choices[0].tokens[0].token;
+    let answer = pool.complete("<image>").pictures([largest.as_str()]).max_tokens(1).await.unwrap();
+    assert_eq!(answer.choices[0].tokens[0].token, expected);
+    // One that the context has no room for is refused when it comes.
+    load(4608).context(16).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pictures_are_kept_and_counted() {
     let tiny = Tiny::new();
     // Rows of 36 numbers for one picture of 40 letters, and no more.
-    let error = tiny.load().picture_cache(Bytes(5759)).await.unwrap_err().to_string();
+    let loose = || tiny.load().deterministic(false);
     let least = "a picture of 40 tokens takes 5760 bytes; give it more";
-    assert!(
-        error.starts_with(&tiny.folder.path().display().to_string()) && error.ends_with(least),
-        "{error}"
-    );
-    let pool = tiny.load().picture_cache(Bytes(5760)).await.unwrap();
+    too_small(&tiny, loose().picture_cache(Bytes(5759)), least).await;
+    // A chunk of 64 computed whole may have the end of one, the beginning of another and whatever is between.
+    let least = "deterministic computes 64 tokens at once, and the pictures of 40 that these may be part of take 20448 bytes; \
+                 give it more";
+    too_small(&tiny, tiny.load().picture_cache(Bytes(20_447)), least).await;
+    tiny.load().picture_cache(Bytes(20_448)).await.unwrap();
+    let pool = loose().picture_cache(Bytes(5760)).await.unwrap();
     let (one, two) = ("a".repeat(30), "b".repeat(30));
     for (at, picture) in [&one, &one, &two, &two, &one].into_iter().enumerate() {
         tokens(pool.complete(format!("{at}<image>")).pictures([picture.as_str()])).await;
@@ -229,8 +256,23 @@ async fn pictures_are_kept_and_counted() {
     }
     assert_eq!(tiny.begun(), before + 1);
     let resident = |pool: &Pool| pool.group().stats().resident.get();
-    let large = tiny.load().picture_cache(Bytes(5760 + 144_000)).await.unwrap();
+    let large = loose().picture_cache(Bytes(5760 + 144_000)).await.unwrap();
     assert_eq!(resident(&large) - resident(&pool), 144_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_decoding_takes_counts_until_it_is_done_and_once_for_all_pictures() {
+    let tiny = Tiny::new();
+    // A letter takes a thousand bytes while it is decoded.
+    let limit = |bytes: u64| QueueLimits { cost: Cost::new(u64::MAX, bytes), ..QueueLimits::default() };
+    let pool = tiny.load().limits(limit(25_000)).await.unwrap();
+    let ask = |pictures: &[&str]| {
+        pool.complete("<image>".repeat(pictures.len())).pictures(pictures.iter().copied()).max_tokens(1)
+    };
+    let (small, large) = ("a".repeat(20), "b".repeat(30));
+    assert_eq!(ask(&[&small, &small[1..]]).await.unwrap().usage.prompt, 39, "one after the other");
+    let error = ask(&["a", &large]).await.unwrap_err();
+    assert!(matches!(error.pool(), Some(PoolError::TooLarge { .. })), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,13 +101,17 @@ impl Vision for Reader {
 
     fn tokens(&self, picture: &Letters) -> Result<usize, ModelError> {
         match picture.0.contains(' ') {
-            true => Err(ModelError::invalid("picture 0 has no size")),
+            true => Err(ModelError::invalid("it has no size")),
             false => Ok(picture.0.len()),
         }
     }
 
     fn most_tokens(&self) -> usize {
         40
+    }
+
+    fn preparing_bytes(&self, picture: &Letters) -> u64 {
+        1000 * picture.0.len() as u64
     }
 
     fn prepare(&self, picture: &Letters) -> Result<Vec<u32>, ModelError> {
