@@ -49,6 +49,9 @@ fn default_tower() -> Value {
 /// The resolutions that LLaVA-NeXT's classes, the model's and the processor's, take where none are said.
 pub(crate) const PINPOINTS: [[u64; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
+/// Pixels along a side of a resolution: as many as image processors make.
+const LONGEST: usize = 1 << 14;
+
 /// Fields of the top that are about other things than the mathematics, though their names have a part of [`SUSPECT`].
 /// Whether there is a newline is one that the class has never asked: there is.
 const HARMLESS: [&str; 4] =
@@ -230,6 +233,12 @@ impl<'a> Reader<'a> {
             return Err(unsupported(
                 format!("{name} with [{height}, {width}]"),
                 &format!("multiples of the tower's image_size, {image_size}, are"),
+            ));
+        }
+        if let Some((height, width)) = pairs.iter().find(|(height, width)| *height.max(width) > LONGEST) {
+            return Err(unsupported(
+                format!("{name} with [{height}, {width}]"),
+                &format!("sides of up to {LONGEST} pixels are"),
             ));
         }
         Ok(pairs.into_iter().map(|(height, width)| Size { height, width }).collect())
@@ -445,6 +454,18 @@ mod tests {
         let error = next("image_grid_pinpoints", json!([[336, 600]])).unwrap_err();
         assert!(error.starts_with("image_grid_pinpoints with [336, 600] is not supported"), "{error}");
         assert!(next("image_grid_pinpoints", json!([])).unwrap_err().contains("a list of pairs"));
+        let tiles = |most: u64| {
+            json!({"model_type": "llava_next", "vision_config": {"image_size": 256},
+                "image_grid_pinpoints": [[256, 512], [256, most]]})
+        };
+        assert_eq!(read(tiles(16_384)).unwrap().most().1, 1 + 64);
+        for most in [16_640, (u64::MAX >> 9) << 9] {
+            let error = read(tiles(most)).unwrap_err();
+            let wanted = format!(
+                "image_grid_pinpoints with [256, {most}] is not supported: sides of up to 16384 pixels are"
+            );
+            assert_eq!(error, wanted);
+        }
         let error = next("vision_feature_select_strategy", json!("full")).unwrap_err();
         assert!(error.contains("\"full\" with this tower in llava_next"), "{error}");
     }
