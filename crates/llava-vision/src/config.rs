@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
             } else {
                 Family::Llava
             },
-            text: self.language_model()?,
+            text: self.language_model(is_next)?,
             image_token: Some(self.image_token()?),
             layers: self.layers(&vision)?,
             drop_first: self.drops_first()?,
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         TowerActivation::named(field, self.text(field)?.unwrap_or("gelu"))
     }
 
-    fn language_model(&mut self) -> Result<Value, NnError> {
+    fn language_model(&mut self, is_next: bool) -> Result<Value, NnError> {
         let mut text = self.part("text_config", "llama")?.unwrap_or_else(|| json!({"model_type": "llama"}));
         match text["model_type"].as_str() {
             Some("llama" | "mistral" | "qwen2") => {}
@@ -169,9 +169,10 @@ impl<'a> Reader<'a> {
                 return Err(unsupported(what, "llama, mistral and qwen2 are"));
             }
         }
-        // The class ties if either level says so.
-        if self.flag("tie_word_embeddings", false)? {
-            text["tie_word_embeddings"] = true.into();
+        // LlavaConfig ties if either level says so, LlavaNextConfig if the upper one does.
+        let ties = self.flag("tie_word_embeddings", false)?;
+        if ties || is_next {
+            text["tie_word_embeddings"] = ties.into();
         }
         Ok(text)
     }
@@ -404,6 +405,23 @@ mod tests {
         assert_eq!(mistral.most(), (576 + 48 * 49, 5));
         let language = nn::DecoderConfig::from_huggingface(&mistral.text).unwrap();
         assert!(language.layers.iter().all(|layer| layer.window.is_none()));
+    }
+
+    #[test]
+    fn the_head_is_tied_where_the_class_says_so() {
+        for (model_type, whole, text, wanted) in [
+            ("llava", false, false, nn::OutputHead::Separate),
+            ("llava", false, true, nn::OutputHead::Tied),
+            ("llava", true, false, nn::OutputHead::Tied),
+            ("llava_next", false, false, nn::OutputHead::Separate),
+            ("llava_next", false, true, nn::OutputHead::Separate),
+            ("llava_next", true, false, nn::OutputHead::Tied),
+        ] {
+            let text = json!({"model_type": "qwen2", "tie_word_embeddings": text});
+            let config = json!({"model_type": model_type, "tie_word_embeddings": whole, "text_config": text});
+            let language = nn::DecoderConfig::from_huggingface(&read(config).unwrap().text).unwrap();
+            assert_eq!(language.output, wanted, "{model_type}, {whole}, {text}");
+        }
     }
 
     #[test]
