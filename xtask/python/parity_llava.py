@@ -4,7 +4,8 @@ A case is a folder as transformers 5 saves it, the same configuration in the spe
 `case.json`: conversations, their expanded token ids, logits at every position (those of image rows included), the rows that
 the first picture became, and greedy continuations. Transformers computes it in f64 from the stored weights and the f32 pixel
 values that its image processors (PIL backend) make of the PNG files beside; `noise` is how far its own f32 is from that.
-Two cases are also written as GGUF files. Weights are drawn large, so that an error shows.
+Two cases are also written as GGUF files. Weights are drawn large, so that an error shows, but for `next-default-init`, which
+has those of a model before training: JPEG decoders differ by some levels, and it is for them.
 """
 
 import argparse
@@ -28,6 +29,8 @@ import llava_gguf
 from fixture_format import numbers, rounded, versions, worst_relative, write
 
 TOLERANCE = 2e-4
+# For pictures whose pixels depend on who decodes them.
+JPEG_TOLERANCE = 5e-3
 GREEDY = 32
 # No continuation may hang on a smaller difference of the two best logits, so that it can be compared without excuses.
 MARGIN = 2e-3
@@ -309,6 +312,54 @@ class Fixtures:
                 "noise": rounded(noise), "greedy": continuation, "logits": numbers(reference[:, ::STRIDE]), "inputs": inputs}
 
 
+JPEGS = ["landscape-444", "landscape-420", "landscape-progressive"]
+
+
+def default_init(fx: Fixtures) -> None:
+    """A model as it is before training, and logits for JPEG pictures: those that image-embedding's fixtures have."""
+    torch.manual_seed(7)
+    vision_config = AutoConfig.for_model("clip_vision_model", **VISION)
+    text_config = AutoConfig.for_model("llama", vocab_size=len(fx.tokenizer) + 5, **TEXT)
+    model = fx.build(LlavaNextForConditionalGeneration, LlavaNextConfig(
+        vision_config=vision_config.to_dict(), text_config=text_config.to_dict(), image_token_index=IMAGE_TOKEN,
+        image_grid_pinpoints=PINPOINTS)).to(torch.float16).float().eval()
+    processor = fx.processor(model.config)
+    folder = fx.out / "next-default-init"
+    copy.deepcopy(model).to(torch.float16).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    processor.save_pretrained(folder)
+    fx.share(folder)
+    exact = copy.deepcopy(model).double()
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTIONS[0]}]}]
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    pictures = Path(__file__).resolve().parents[2] / "crates/image-embedding/tests/fixtures/pictures"
+    found = []
+    for name in JPEGS:
+        picture = Image.open(pictures / f"{name}.jpg").convert("RGB")
+        inputs = dict(processor(images=[picture], text=text, return_tensors="pt"))
+        inputs = {key: value for key, value in inputs.items() if key != "token_type_ids"}
+        reference = run(exact, inputs, torch.float64)
+        noise = worst_relative(reference, run(model, inputs, torch.float32))
+        if noise > TOLERANCE / 10:
+            raise SystemExit(f"{name}: f32 is {noise:.1e} from f64, over a tenth of the tolerance {TOLERANCE:.0e}")
+        # How far another picture's logits are: were they within the tolerance, the comparison would say nothing.
+        white = processor(images=[Image.new("RGB", picture.size, (255, 255, 255))], text=text, return_tensors="pt")
+        other = run(exact, inputs | {"pixel_values": white["pixel_values"]}, torch.float64)
+        behind = 1 + int((inputs["input_ids"][0] == IMAGE_TOKEN).nonzero().max())
+        apart, apart_behind = np.abs(reference - other).max(), worst_relative(reference[behind:], other[behind:])
+        print(f"  {name}: {len(reference)} positions, noise {noise:.1e}, a white picture's logits are {apart:.1e} away, "
+              f"and behind it {apart_behind:.1e} of themselves")
+        if min(apart, apart_behind) < 10 * JPEG_TOLERANCE:
+            raise SystemExit(f"{name}: a white picture would hardly be told from it")
+        found.append({"pictures": [f"{name}.jpg"], "tokens": inputs["input_ids"][0].tolist(), "noise": rounded(noise),
+                      "logits": numbers(reference[:, ::STRIDE])})
+    write(folder / "case.json", {
+        "name": folder.name, "note": "tiles, newlines; weights as before training, for JPEG pictures",
+        "made_with": versions(["transformers", "torch", "numpy", "pillow"]), "tolerance": JPEG_TOLERANCE, "stride": STRIDE,
+        "conversations": found,
+    })
+
+
 def counts(out: Path, tokenizer) -> None:
     """How many rows pictures of many sizes become, by the processor and by the model itself."""
     found = []
@@ -377,6 +428,7 @@ def main() -> None:
     torch.set_num_threads(1)
     fixtures = Fixtures(arguments.out)
     cases(fixtures)
+    default_init(fixtures)
     counts(fixtures.out, fixtures.tokenizer)
 
 

@@ -49,6 +49,9 @@ fn default_tower() -> Value {
 /// The resolutions that LLaVA-NeXT's classes, the model's and the processor's, take where none are said.
 pub(crate) const PINPOINTS: [[u64; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
+/// Pixels along a side of a resolution: as many as image processors make.
+const LONGEST: usize = 1 << 14;
+
 /// Fields of the top that are about other things than the mathematics, though their names have a part of [`SUSPECT`].
 /// Whether there is a newline is one that the class has never asked: there is.
 const HARMLESS: [&str; 4] =
@@ -107,7 +110,7 @@ impl<'a> Reader<'a> {
             } else {
                 Family::Llava
             },
-            text: self.language_model()?,
+            text: self.language_model(is_next)?,
             image_token: Some(self.image_token()?),
             layers: self.layers(&vision)?,
             drop_first: self.drops_first()?,
@@ -157,7 +160,7 @@ impl<'a> Reader<'a> {
         TowerActivation::named(field, self.text(field)?.unwrap_or("gelu"))
     }
 
-    fn language_model(&mut self) -> Result<Value, NnError> {
+    fn language_model(&mut self, is_next: bool) -> Result<Value, NnError> {
         let mut text = self.part("text_config", "llama")?.unwrap_or_else(|| json!({"model_type": "llama"}));
         match text["model_type"].as_str() {
             Some("llama" | "mistral" | "qwen2") => {}
@@ -166,9 +169,10 @@ impl<'a> Reader<'a> {
                 return Err(unsupported(what, "llama, mistral and qwen2 are"));
             }
         }
-        // The class ties if either level says so.
-        if self.flag("tie_word_embeddings", false)? {
-            text["tie_word_embeddings"] = true.into();
+        // LlavaConfig ties if either level says so, LlavaNextConfig if the upper one does.
+        let ties = self.flag("tie_word_embeddings", false)?;
+        if ties || is_next {
+            text["tie_word_embeddings"] = ties.into();
         }
         Ok(text)
     }
@@ -230,6 +234,12 @@ impl<'a> Reader<'a> {
             return Err(unsupported(
                 format!("{name} with [{height}, {width}]"),
                 &format!("multiples of the tower's image_size, {image_size}, are"),
+            ));
+        }
+        if let Some((height, width)) = pairs.iter().find(|(height, width)| *height.max(width) > LONGEST) {
+            return Err(unsupported(
+                format!("{name} with [{height}, {width}]"),
+                &format!("sides of up to {LONGEST} pixels are"),
             ));
         }
         Ok(pairs.into_iter().map(|(height, width)| Size { height, width }).collect())
@@ -398,6 +408,23 @@ mod tests {
     }
 
     #[test]
+    fn the_head_is_tied_where_the_class_says_so() {
+        for (model_type, whole, text, wanted) in [
+            ("llava", false, false, nn::OutputHead::Separate),
+            ("llava", false, true, nn::OutputHead::Tied),
+            ("llava", true, false, nn::OutputHead::Tied),
+            ("llava_next", false, false, nn::OutputHead::Separate),
+            ("llava_next", false, true, nn::OutputHead::Separate),
+            ("llava_next", true, false, nn::OutputHead::Tied),
+        ] {
+            let text = json!({"model_type": "qwen2", "tie_word_embeddings": text});
+            let config = json!({"model_type": model_type, "tie_word_embeddings": whole, "text_config": text});
+            let language = nn::DecoderConfig::from_huggingface(&read(config).unwrap().text).unwrap();
+            assert_eq!(language.output, wanted, "{model_type}, {whole}, {text}");
+        }
+    }
+
+    #[test]
     fn layers_are_counted_from_either_end() {
         let tower = json!({"num_hidden_layers": 4});
         let layers = |layers: Value| {
@@ -445,6 +472,18 @@ mod tests {
         let error = next("image_grid_pinpoints", json!([[336, 600]])).unwrap_err();
         assert!(error.starts_with("image_grid_pinpoints with [336, 600] is not supported"), "{error}");
         assert!(next("image_grid_pinpoints", json!([])).unwrap_err().contains("a list of pairs"));
+        let tiles = |most: u64| {
+            json!({"model_type": "llava_next", "vision_config": {"image_size": 256},
+                "image_grid_pinpoints": [[256, 512], [256, most]]})
+        };
+        assert_eq!(read(tiles(16_384)).unwrap().most().1, 1 + 64);
+        for most in [16_640, (u64::MAX >> 9) << 9] {
+            let error = read(tiles(most)).unwrap_err();
+            let wanted = format!(
+                "image_grid_pinpoints with [256, {most}] is not supported: sides of up to 16384 pixels are"
+            );
+            assert_eq!(error, wanted);
+        }
         let error = next("vision_feature_select_strategy", json!("full")).unwrap_err();
         assert!(error.contains("\"full\" with this tower in llava_next"), "{error}");
     }

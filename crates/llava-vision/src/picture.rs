@@ -21,7 +21,8 @@ impl Picture {
         Self(EncodedImage::new(bytes))
     }
 
-    /// From a `data:` URL.
+    /// From a `data:` URL. Decodes its base64 before it returns, on the thread it is called on: one of more than 64 kB
+    /// belongs on a compute lane, as the decoding of pictures does.
     ///
     /// # Errors
     /// [`Error::Pool`] if it is none.

@@ -159,12 +159,15 @@ impl LlavaConfig {
         let Family::LlavaNext { pinpoints } = &self.family else {
             return (self.tile_rows(), 1);
         };
-        let (tile, side) = (self.vision.image_size, self.side);
-        let rows = |size: &Size| size.height / tile * side * (size.width / tile * side + 1);
-        let tiles = |size: &Size| size.height / tile * (size.width / tile);
+        let tiles_along = |length: usize| length / self.vision.image_size;
+        let patches_along = |length: usize| tiles_along(length).saturating_mul(self.side);
+        let rows = |size: &Size| {
+            patches_along(size.height).saturating_mul(patches_along(size.width).saturating_add(1))
+        };
+        let tiles = |size: &Size| tiles_along(size.height).saturating_mul(tiles_along(size.width));
         let rows = pinpoints.iter().map(rows).max().unwrap_or_default();
         let tiles = pinpoints.iter().map(tiles).max().unwrap_or_default();
-        (self.tile_rows() + rows, 1 + tiles)
+        (self.tile_rows().saturating_add(rows), tiles.saturating_add(1))
     }
 }
 

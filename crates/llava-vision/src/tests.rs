@@ -57,7 +57,11 @@ fn load(config: LlavaConfig, stored: &StoredVision) -> Result<PictureTower, NnEr
 
 fn pixels(name: &str, picture: &str) -> Arc<PixelValues> {
     let config = json(&fixtures().join(name).join("processor_config.json"));
-    let encoded = std::fs::read(fixtures().join("pictures").join(picture).with_extension("png")).unwrap();
+    let path = match picture.ends_with(".jpg") {
+        true => fixtures().join("../../../../image-embedding/tests/fixtures/pictures").join(picture),
+        false => fixtures().join("pictures").join(picture).with_extension("png"),
+    };
+    let encoded = std::fs::read(path).unwrap();
     let image = Picture::new(encoded).decode().unwrap();
     Arc::new(Processor::from_config(&config["image_processor"]).unwrap().process(&image).unwrap())
 }

@@ -61,7 +61,7 @@ pub struct PicturePass {
     /// Its rows out of the tower, side by side, while they are projected.
     selected: Vec<f32>,
     /// Projected rows of all tiles so far.
-    projected: Vec<f32>,
+    pub(crate) projected: Vec<f32>,
 }
 
 impl PictureTower {
@@ -137,7 +137,10 @@ impl VisionTower for PictureTower {
 
     fn begin(&self, pixels: &Arc<PixelValues>) -> Result<PicturePass, TowerError> {
         let arrangement = self.config.arrange(pixels.layout())?;
-        let (pass, selected, projected) = (None, Vec::new(), Vec::new());
+        // All tiles' rows at once, as the footprint counts them: what grows by doubling takes more.
+        let tiles = pixels.layout().tiles;
+        let projected = Vec::with_capacity(tiles * self.config.tile_rows() * self.width);
+        let (pass, selected) = (None, Vec::new());
         Ok(PicturePass { pixels: Arc::clone(pixels), arrangement, tile: 0, pass, selected, projected })
     }
 

@@ -97,6 +97,35 @@ async fn logits_of_every_position_are_the_references_in_both_spellings() {
 }
 
 #[tokio::test]
+async fn a_jpeg_gives_the_references_logits() {
+    // Decoders differ by some levels, and a row of the picture's own by what its patch does: this model has weights as before
+    // training, all its logits are compared as they are, and those behind the picture relative to themselves, too.
+    let name = "next-default-init";
+    let folder = fixtures().join(name);
+    let case = json(&folder.join("case.json"));
+    let (stride, tolerance) = (case["stride"].as_u64().unwrap() as usize, 5e-3);
+    assert_eq!(case["tolerance"].as_f64().unwrap(), tolerance);
+    let tower = load(config(name), &StoredVision::Folder(files(&folder).await)).unwrap();
+    let decoder = decoder(&folder, &config(name)).await;
+    let conversations = case["conversations"].as_array().unwrap();
+    assert_eq!(conversations.len(), 3);
+    for conversation in conversations {
+        let what = &conversation["pictures"];
+        let tokens: Vec<u32> = serde_json::from_value(conversation["tokens"].clone()).unwrap();
+        let wanted: Vec<Vec<f32>> = serde_json::from_value(conversation["logits"].clone()).unwrap();
+        let found = logits(&decoder, &tower, name, conversation, stride);
+        assert_eq!(found.len(), wanted.iter().map(Vec::len).sum::<usize>());
+        for (found, wanted) in found.iter().zip(wanted.iter().flatten()) {
+            assert!(f64::from((found - wanted).abs()) < tolerance, "{what}: {found} for {wanted}");
+        }
+        let behind = 1 + tokens.iter().rposition(|token| *token == IMAGE_TOKEN).unwrap();
+        assert!(behind < tokens.len());
+        let apart = worst(&found[behind * wanted[0].len()..], &wanted[behind..]);
+        assert!(apart < tolerance, "{what}: {apart:e} apart");
+    }
+}
+
+#[tokio::test]
 async fn gguf_files_give_the_references_logits() {
     let folder = fixtures().join("llava-llama/gguf");
     let file = Gguf::open_path(&folder.join("model.gguf")).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use imaging::Processor;
+use language_model::VisionTower as _;
 use model_source::Gguf;
 use nn::{NnError, StoredMatrix, TensorStore};
 
@@ -28,6 +29,21 @@ async fn rows_are_the_references_wherever_it_pauses() {
         let layers = config(name).layers.into_iter().max().unwrap();
         assert_eq!(pauses + 1, pixels.layout().tiles * (2 * layers + 2), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_pass_keeps_no_more_rows_than_its_footprint_counts() {
+    let (pixels, wanted, _) = reference("next-llama");
+    let stored = StoredVision::Folder(files(&fixtures().join("next-llama")).await);
+    let tower = load(config("next-llama"), &stored).unwrap();
+    let counted = pixels.layout().tiles * config("next-llama").tile_rows() * wanted[0].len();
+    let mut pass = tower.begin(&pixels).unwrap();
+    let mut pauses = 0;
+    while tower.advance(&mut pass, &mut || false).unwrap().is_none() {
+        assert_eq!(pass.projected.capacity(), counted);
+        pauses += 1;
+    }
+    assert!(pauses > pixels.layout().tiles);
 }
 
 #[tokio::test]

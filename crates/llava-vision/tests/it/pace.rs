@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::select_all;
+use futures::{FutureExt as _, StreamExt as _};
 use llava_vision::{LlavaVision, Priority};
 
-use crate::tiny::{Tiny, picture};
+use crate::tiny::{Tiny, about, picture};
 
 /// Streams that write on and on.
 const STREAMS: usize = 4;
+/// Pictures of the question.
+const PICTURES: [&str; 4] = ["square", "portrait", "landscape", "other-square"];
 
 async fn stream(pool: &LlavaVision, seed: u64) -> llava_vision::GenerationStream {
     let call = pool.complete(format!("{seed} and so on")).temperature(1.0).seed(seed).ignore_eos(true);
@@ -16,7 +19,7 @@ async fn stream(pool: &LlavaVision, seed: u64) -> llava_vision::GenerationStream
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_streams_write_on_while_a_picture_in_tiles_is_computed() {
+async fn four_streams_write_on_while_pictures_in_tiles_are_computed() {
     let pool = Tiny::new("next-llama").load().await.unwrap();
     let mut streams = Vec::new();
     for seed in 0..STREAMS as u64 {
@@ -24,9 +27,31 @@ async fn four_streams_write_on_while_a_picture_in_tiles_is_computed() {
         stream.next().await.unwrap().unwrap();
         streams.push(stream);
     }
-    let answer = pool.describe(picture("square"), "What is it?").priority(Priority::High).max_tokens(4);
-    let answer = tokio::time::timeout(Duration::from_secs(60), answer.into_future()).await;
-    assert_eq!(answer.unwrap().unwrap().usage.completion, 4);
+    let asked = pool.chat([about(PICTURES.len(), "What are they?")]).pictures(PICTURES.map(picture));
+    let mut answer = asked.priority(Priority::High).max_tokens(4).stream().await.unwrap();
+    // What had been written before is not counted.
+    for stream in &mut streams {
+        while let Some(delta) = stream.next().now_or_never() {
+            delta.unwrap().unwrap();
+        }
+    }
+    let mut written = [0; STREAMS];
+    let reading = async {
+        loop {
+            let deltas = streams.iter_mut().enumerate().map(|(number, stream)| {
+                stream.next().map(move |delta| (number, delta.unwrap().unwrap().tokens.len())).boxed()
+            });
+            tokio::select! {
+                biased;
+                first = answer.next() => break first.unwrap().unwrap(),
+                ((number, tokens), ..) = select_all(deltas) => written[number] += tokens,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap();
+    // Each wrote beside each of the pictures, however fast those are.
+    assert!(written.iter().all(|tokens| *tokens >= PICTURES.len()), "{written:?} tokens beside the pictures");
+    assert_eq!(answer.finish().await.unwrap().usage.completion, 4);
     for stream in streams {
         // Each of them goes on to its end.
         assert_eq!(stream.finish().await.unwrap().usage.completion, 380);

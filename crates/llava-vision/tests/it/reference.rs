@@ -133,6 +133,19 @@ async fn a_template_that_knows_parts_only_loses_no_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_its_own_is_used_in_tiles_whatever_the_language_model_says_of_itself() {
+    let tiny = Tiny::new("next-llama");
+    tiny.edit("config.json", |config| config["text_config"]["tie_word_embeddings"] = true.into());
+    answers_as_the_reference(&tiny.load().await.unwrap(), &tiny, "a text_config that ties").await;
+    tiny.keep_tensors(|name| (!name.contains("lm_head")).then(|| name.to_owned()));
+    let error = tiny.load().await.unwrap_err().to_string();
+    assert!(error.contains("lm_head.weight"), "{error}");
+    // The upper level has the last word.
+    tiny.edit("config.json", |config| config["tie_word_embeddings"] = true.into());
+    tiny.load().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_mmproj_file_knows_tiles_and_newlines() {
     let tiny = Tiny::new("next-llama");
     let mmproj = crate::tiny::fixtures().join("next-llama/gguf/mmproj-model-f16.gguf");

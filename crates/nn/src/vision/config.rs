@@ -153,15 +153,6 @@ impl VisionConfig {
         (tokens as u64).saturating_mul(4 * rows as u64)
     }
 
-    /// Multiplications and additions that a picture of so many tokens takes in so many layers.
-    #[must_use]
-    pub fn operations(&self, tokens: usize, layers: usize) -> u64 {
-        let tokens = tokens as u64;
-        let attention = 4 * tokens * self.hidden_size as u64;
-        let layer = tokens * (2 * self.encoder().layer_parameters() + attention);
-        layers as u64 * layer + 2 * tokens * (self.patch_inputs() * self.hidden_size) as u64
-    }
-
     /// Patches that there are trained positions for.
     pub(super) fn trained_patches(&self) -> usize {
         let side = self.image_size / self.patch_size.max(1);

@@ -126,7 +126,5 @@ fn sizes_are_known_from_the_configuration() {
     }
     let config = fixture::named("clip").vision_config();
     assert!(config.activation_bytes(50, 0) < config.activation_bytes(50, 1));
-    assert!(config.operations(50, 2) < config.operations(51, 2));
-    assert!(config.operations(50, 2) < config.operations(50, 3));
     assert_eq!(config.activation_bytes(usize::MAX, 0), u64::MAX);
 }
