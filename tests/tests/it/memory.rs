@@ -12,8 +12,8 @@ use crate::server::Server;
 use crate::turns::alone;
 use crate::vision_models::{Checkpoint, picture_url};
 
-/// Room for two of the models, of which there are four of 110 to 140 MiB.
-const LIMIT: u64 = 320 << 20;
+/// Room for two of the models, of which there are four of 120 to 220 MiB.
+const LIMIT: u64 = 512 << 20;
 /// Requests to each model, in turn.
 const ROUNDS: usize = 3;
 
@@ -36,11 +36,11 @@ async fn models_make_room_for_each_other_and_every_request_is_answered() {
     let Some(minilm) = trained("all-MiniLM-L6-v2") else { return };
     let Some(smollm) = trained("SmolLM2-135M-Instruct") else { return };
     let llava = Checkpoint::llava().with_vocabulary(
-        300_000,
+        600_000,
         &["language_model.model.embed_tokens.weight", "language_model.lm_head.weight"],
     );
     let clip =
-        Checkpoint::clip().with_vocabulary(800_000, &["text_model.embeddings.token_embedding.weight"]);
+        Checkpoint::clip().with_vocabulary(2_000_000, &["text_model.embeddings.token_embedding.weight"]);
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("candlepool.toml");
     let model = |name: &str, modality: &str, source: &std::path::Path, more: &str| {
@@ -52,7 +52,7 @@ async fn models_make_room_for_each_other_and_every_request_is_answered() {
         format!("[memory]\nlimit = {LIMIT}\n"),
         model("texts", "text-embedding", &minilm, ""),
         model("images", "image-embedding", clip.path(), ""),
-        model("writer", "text-to-text", &smollm, "kv_cache = \"24MiB\"\nsequences = 2\n"),
+        model("writer", "text-to-text", &smollm, "kv_cache = \"100MiB\"\nsequences = 2\n"),
         model("seer", "llava-vision", llava.path(), "kv_cache = \"8MiB\"\nsequences = 2\n"),
     ];
     std::fs::write(&config, text.concat()).unwrap();
