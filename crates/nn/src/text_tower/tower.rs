@@ -4,6 +4,7 @@ use super::config::{TextArchitecture, TextPooling, TextTowerConfig};
 use super::pass::TextPass;
 use crate::encoder::{Encoder, PackedLinear, TowerOutputs, table};
 use crate::error::NnError;
+use crate::matrix::{Matrix, Precision};
 use crate::store::{Recorder, TensorStore};
 use crate::vector::add;
 
@@ -12,7 +13,7 @@ use crate::vector::add;
 pub struct TextTower {
     config: TextTowerConfig,
     outputs: TowerOutputs,
-    tokens: Vec<f32>,
+    tokens: Matrix,
     positions: Vec<f32>,
     encoder: Encoder,
     projection: Option<PackedLinear>,
@@ -39,10 +40,11 @@ impl TextTower {
         let layers = outputs.layers_of(config.layers)?;
         let recorder = Recorder::new(store);
         let width = config.hidden_size;
-        let embeddings =
-            |name: &str, rows| table(&recorder, &format!("{TOWER}embeddings.{name}.weight"), (rows, width));
-        let tokens = embeddings("token_embedding", config.vocab_size)?;
-        let positions = embeddings("position_embedding", config.positions)?;
+        let name = |name: &str| format!("{TOWER}embeddings.{name}.weight");
+        // The largest by far: kept as it was read, not in a copy.
+        let shape = (config.vocab_size, width);
+        let tokens = Matrix::load(&recorder, &name("token_embedding"), shape, Precision::default())?;
+        let positions = table(&recorder, &name("position_embedding"), (config.positions, width))?;
         let encoder =
             Encoder::load(&config.encoder(), &outputs, config.layers, &recorder, TOWER, "final_layer_norm")?;
         let projection =
@@ -84,9 +86,7 @@ impl TextTower {
         let mut rows = Vec::with_capacity(texts.iter().map(|text| text.len()).sum::<usize>() * width);
         for text in texts {
             self.check(text)?;
-            for token in *text {
-                rows.extend_from_slice(&self.tokens[*token as usize * width..][..width]);
-            }
+            rows.extend(self.tokens.rows(text)?);
             let first = rows.len() - text.len() * width;
             add(&mut rows[first..], &self.positions[..text.len() * width]);
         }
