@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     python.script("bench_torch_vision.py", |command| {
         command.arg("make").arg(&made);
     })?;
-    let example = built_example(&root, "image-embedding", "speed")?;
+    let example = built_example(&root, "image-embedding", "picture_speed")?;
     let mut rows = Vec::new();
     let mut version = String::new();
     for tower in TOWERS {

@@ -1,6 +1,6 @@
 //! Pictures a second, as asked on standard input.
 //!
-//! `speed MODEL PICTURES` loads the image tower of a folder and says so in a line of JSON. Then each line of input,
+//! `picture_speed MODEL PICTURES` loads the image tower of a folder and says so in a line of JSON. Then each line of input,
 //! `{"batch": n, "files": bool}`, is answered by one, `{"pictures": pictures a second}`: from the JPEG files of the other
 //! folder through the public face, or by the tower alone from pixel values that are there already. `cargo xtask bench
 //! vision` asks, and asks torch the same in turn.
@@ -30,7 +30,7 @@ const LEAST: Duration = Duration::from_secs(2);
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1).map(PathBuf::from);
-    let (model, pictures) = arguments.next().zip(arguments.next()).expect("usage: speed MODEL PICTURES");
+    let (model, pictures) = arguments.next().zip(arguments.next()).expect("usage: picture_speed MODEL PICTURES");
     let pool = ImageEmbedding::load(model.as_path()).name("speed").await.unwrap();
     let files = files(&pictures);
     let (tower, processor) = (tower(&model).await, processor(&model));
