@@ -30,7 +30,8 @@ const LEAST: Duration = Duration::from_secs(2);
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1).map(PathBuf::from);
-    let (model, pictures) = arguments.next().zip(arguments.next()).expect("usage: picture_speed MODEL PICTURES");
+    let (model, pictures) =
+        arguments.next().zip(arguments.next()).expect("usage: picture_speed MODEL PICTURES");
     let pool = ImageEmbedding::load(model.as_path()).name("speed").await.unwrap();
     let files = files(&pictures);
     let (tower, processor) = (tower(&model).await, processor(&model));
