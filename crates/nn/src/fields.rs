@@ -195,6 +195,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whose conventions the configuration follows.
+    pub(crate) fn model_type(&self) -> Result<&'a str, NnError> {
+        self.text("model_type")?.ok_or_else(|| {
+            NnError::InvalidConfig(
+                "the configuration has no model_type, so the architecture is unknown".to_owned(),
+            )
+        })
+    }
+
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, NnError> {
         match self.value(name) {
             None => Ok(None),

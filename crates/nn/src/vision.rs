@@ -9,6 +9,6 @@ mod positions;
 mod tower;
 
 pub use self::config::{VisionArchitecture, VisionConfig};
-pub(crate) use self::huggingface::{activation, check_part, skip_sides};
+pub(crate) use self::huggingface::{activation, check_part, finish};
 pub use self::pass::{Pixels, VisionPass};
 pub use self::tower::VisionTransformer;

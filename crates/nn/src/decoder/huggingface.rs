@@ -32,11 +32,7 @@ impl DecoderConfig {
 /// The architecture, and the fields that describe its decoder.
 fn architecture(config: &Value) -> Result<(Architecture, Fields<'_>), NnError> {
     let top = Fields::new(config)?;
-    let name = top.text("model_type")?.ok_or_else(|| {
-        NnError::InvalidConfig(
-            "the configuration has no model_type, so the architecture is unknown".to_owned(),
-        )
-    })?;
+    let name = top.model_type()?;
     let architecture = match name {
         "llama" => Architecture::Llama,
         "mistral" => Architecture::Mistral,

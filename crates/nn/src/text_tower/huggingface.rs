@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::config::{TextArchitecture, TextPooling, TextTowerConfig};
 use crate::error::NnError;
 use crate::fields::Fields;
-use crate::vision::{activation, check_part, skip_sides};
+use crate::vision::{activation, check_part, finish};
 
 impl TextTowerConfig {
     /// Reads the content of a `config.json`: of a model with a vision tower only the text tower's part counts.
@@ -15,40 +15,24 @@ impl TextTowerConfig {
     /// computed here, [`NnError::InvalidConfig`] for fields that are no configuration.
     pub fn from_huggingface(config: &Value) -> Result<Self, NnError> {
         let top = Fields::new(config)?;
-        let name = top.text("model_type")?.ok_or_else(|| {
-            NnError::InvalidConfig(
-                "the configuration has no model_type, so the architecture is unknown".to_owned(),
-            )
-        })?;
-        let read = match name {
-            "clip" | "siglip" => {
-                let projection = if name == "clip" { Some(top.size("projection_dim", 512)?) } else { None };
+        let name = top.model_type()?;
+        let (read, part) = match name {
+            "clip" => {
+                let projection = top.size("projection_dim", 512)?;
                 let part = top.part("text_config")?;
-                let read = match projection {
-                    Some(_) => Self { projection, ..clip(&part)? },
-                    None => siglip(&part)?,
-                };
-                top.refuse_quantization()?;
-                skip_sides(&top);
-                top.refuse_unread()?;
-                part.refuse_unread()?;
-                read
+                (Self { projection: Some(projection), ..clip(&part)? }, Some(part))
+            }
+            "siglip" => {
+                let part = top.part("text_config")?;
+                (siglip(&part)?, Some(part))
             }
             "clip_text_model" => {
                 let projection = top.size("projection_dim", 512)?;
                 let projected = top.texts("architectures")?.unwrap_or_default();
                 let projected = projected.contains(&"CLIPTextModelWithProjection");
-                let read = Self { projection: projected.then_some(projection), ..clip(&top)? };
-                top.refuse_quantization()?;
-                top.refuse_unread()?;
-                read
+                (Self { projection: projected.then_some(projection), ..clip(&top)? }, None)
             }
-            "siglip_text_model" => {
-                let read = siglip(&top)?;
-                top.refuse_quantization()?;
-                top.refuse_unread()?;
-                read
-            }
+            "siglip_text_model" => (siglip(&top)?, None),
             other => {
                 return Err(NnError::unsupported(
                     format!("model_type {other:?}"),
@@ -56,6 +40,7 @@ impl TextTowerConfig {
                 ));
             }
         };
+        finish(&top, part.as_ref())?;
         read.check()?;
         Ok(read)
     }

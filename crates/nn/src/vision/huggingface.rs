@@ -16,52 +16,25 @@ impl VisionConfig {
     /// computed here, [`NnError::InvalidConfig`] for fields that are no configuration.
     pub fn from_huggingface(config: &Value) -> Result<Self, NnError> {
         let top = Fields::new(config)?;
-        let name = top.text("model_type")?.ok_or_else(|| {
-            NnError::InvalidConfig(
-                "the configuration has no model_type, so the architecture is unknown".to_owned(),
-            )
-        })?;
-        let read = match name {
+        let name = top.model_type()?;
+        let (read, part) = match name {
             "clip" => {
                 let projection = top.size("projection_dim", 512)?;
                 let part = top.part("vision_config")?;
-                let read = Self { projection: Some(projection), ..clip(&part)? };
-                top.refuse_quantization()?;
-                skip_sides(&top);
-                top.refuse_unread()?;
-                part.refuse_unread()?;
-                read
+                (Self { projection: Some(projection), ..clip(&part)? }, Some(part))
             }
             "siglip" => {
                 let part = top.part("vision_config")?;
-                let read = siglip(&part)?;
-                top.refuse_quantization()?;
-                skip_sides(&top);
-                top.refuse_unread()?;
-                part.refuse_unread()?;
-                read
+                (siglip(&part)?, Some(part))
             }
             "clip_vision_model" => {
                 let projection = top.size("projection_dim", 512)?;
                 let projected = top.texts("architectures")?.unwrap_or_default();
                 let projected = projected.contains(&"CLIPVisionModelWithProjection");
-                let read = Self { projection: projected.then_some(projection), ..clip(&top)? };
-                top.refuse_quantization()?;
-                top.refuse_unread()?;
-                read
+                (Self { projection: projected.then_some(projection), ..clip(&top)? }, None)
             }
-            "siglip_vision_model" => {
-                let read = siglip(&top)?;
-                top.refuse_quantization()?;
-                top.refuse_unread()?;
-                read
-            }
-            "dinov2" | "dinov2_with_registers" => {
-                let read = dinov2(&top, name == "dinov2_with_registers")?;
-                top.refuse_quantization()?;
-                top.refuse_unread()?;
-                read
-            }
+            "siglip_vision_model" => (siglip(&top)?, None),
+            "dinov2" | "dinov2_with_registers" => (dinov2(&top, name == "dinov2_with_registers")?, None),
             other => {
                 return Err(NnError::unsupported(
                     format!("model_type {other:?}"),
@@ -69,24 +42,31 @@ impl VisionConfig {
                 ));
             }
         };
+        finish(&top, part.as_ref())?;
         read.check()?;
         Ok(read)
     }
 }
 
-/// What a model of two towers has beside them: the text tower's part, and what training began with.
-pub(crate) fn skip_sides(top: &Fields<'_>) {
-    for name in [
-        "text_config",
-        "text_config_dict",
-        "vision_config",
-        "vision_config_dict",
-        "logit_scale_init_value",
-        "tie_word_embeddings",
-        "projection_dim",
-    ] {
-        top.skip(name);
+/// What a model of two towers has beside them: the other tower's part, and what training began with.
+const SIDES: [&str; 7] = [
+    "text_config",
+    "text_config_dict",
+    "vision_config",
+    "vision_config_dict",
+    "logit_scale_init_value",
+    "tie_word_embeddings",
+    "projection_dim",
+];
+
+/// Refuses what was not read of a configuration, and of a tower's part if that was read alone.
+pub(crate) fn finish(top: &Fields<'_>, part: Option<&Fields<'_>>) -> Result<(), NnError> {
+    top.refuse_quantization()?;
+    if part.is_some() {
+        SIDES.into_iter().for_each(|name| top.skip(name));
     }
+    top.refuse_unread()?;
+    part.map_or(Ok(()), Fields::refuse_unread)
 }
 
 fn clip(fields: &Fields<'_>) -> Result<VisionConfig, NnError> {
