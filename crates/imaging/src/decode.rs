@@ -17,7 +17,7 @@ use std::io::Cursor;
 use image::codecs::{
     bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder,
 };
-use image::{ImageDecoder, ImageError, ImageResult};
+use image::{ColorType, ImageDecoder, ImageError, ImageResult};
 
 use crate::header::Header;
 use crate::{Format, Image, ImagingError, Limits, header};
@@ -47,15 +47,37 @@ pub(crate) const SLACK: u64 = 1 << 20;
 /// # Ok::<(), imaging::ImagingError>(())
 /// ```
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ImagingError> {
+    decode_as(bytes, limits, rgb::from_samples)
+}
+
+/// The mask in these bytes, the right way up: white where a picture is to be drawn anew.
+///
+/// Of a picture with transparent pixels those are white and opaque ones black, as OpenAI's clients send masks; any other is
+/// read as it is, white meaning white. Like [`decode`] otherwise.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_mask(bytes: &[u8], limits: &Limits) -> Result<Image, ImagingError> {
+    decode_as(bytes, limits, |colour, samples| match rgb::transparency(colour, &samples) {
+        Some(mask) => Some(mask),
+        None => rgb::from_samples(colour, samples),
+    })
+}
+
+/// Three samples a pixel from a decoder's; `None` where there is no way.
+type ToRgb = fn(ColorType, Vec<u8>) -> Option<Vec<u8>>;
+
+fn decode_as(bytes: &[u8], limits: &Limits, to_rgb: ToRgb) -> Result<Image, ImagingError> {
     let header = header(bytes, limits)?;
     let reader = Cursor::new(bytes);
     let stored = match header.format {
         Format::Jpeg => jpeg::decode(bytes, &header)?,
-        Format::Png => read(&header, PngDecoder::with_limits(reader, allowance(&header)))?,
-        Format::WebP => read(&header, WebPDecoder::new(reader))?,
-        Format::Gif => read(&header, GifDecoder::new(reader))?,
-        Format::Bmp => read(&header, BmpDecoder::new(reader))?,
-        Format::Tiff => read(&header, TiffDecoder::new(reader))?,
+        Format::Png => read(&header, PngDecoder::with_limits(reader, allowance(&header)), to_rgb)?,
+        Format::WebP => read(&header, WebPDecoder::new(reader), to_rgb)?,
+        Format::Gif => read(&header, GifDecoder::new(reader), to_rgb)?,
+        Format::Bmp => read(&header, BmpDecoder::new(reader), to_rgb)?,
+        Format::Tiff => read(&header, TiffDecoder::new(reader), to_rgb)?,
     };
     Ok(header.orientation.apply(stored))
 }
@@ -67,7 +89,11 @@ fn allowance(header: &Header) -> image::Limits {
     limits
 }
 
-fn read<D: ImageDecoder>(header: &Header, decoder: ImageResult<D>) -> Result<Image, ImagingError> {
+fn read<D: ImageDecoder>(
+    header: &Header,
+    decoder: ImageResult<D>,
+    to_rgb: ToRgb,
+) -> Result<Image, ImagingError> {
     let (width, height) = header.stored();
     let (colour, samples) = decoder
         .and_then(|mut decoder| {
@@ -85,7 +111,7 @@ fn read<D: ImageDecoder>(header: &Header, decoder: ImageResult<D>) -> Result<Ima
     let Some(samples) = samples else {
         return Err(ImagingError::damaged(header.format, "it gives two different sizes"));
     };
-    let Some(pixels) = rgb::from_samples(colour, samples) else {
+    let Some(pixels) = to_rgb(colour, samples) else {
         return Err(ImagingError::unsupported(header.format, format!("its samples are {colour:?}")));
     };
     Image::new(width, height, pixels)

@@ -4,11 +4,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Header, Image, ImagingError, Limits, data_url, decode, header};
+use crate::{Header, Image, ImagingError, Limits, data_url, decode, decode_mask, header};
 
 /// The largest file that is read. A choice: of what is within the default [`Limits`] only uncompressed bitmaps and TIFFs
 /// of the very largest can be longer, and a file is held in memory as a whole.
 const LONGEST_FILE: u64 = 256 << 20;
+
+/// What decoding a picture may take at most without being charged to its job: that of a photograph of 15 megapixels in the
+/// costliest form there is. Few pictures are decoded at a time, many may wait, and hardly any takes that much.
+const UNCHARGED: u64 = 256 << 20;
+
+/// Bytes that the working set of a model has for decoding pictures: photographs of 12 megapixels as they mostly are.
+pub const DECODING_WORKING_SET: u64 = 64 << 20;
 
 /// A picture as it came: the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file. Cheap to clone.
 ///
@@ -87,6 +94,12 @@ impl EncodedImage {
         self.header.clone()
     }
 
+    /// Bytes that decoding it takes and that its job is charged, where a model's working set has
+    /// [`DECODING_WORKING_SET`] for all of them: what is beyond 256 MiB. None for one that cannot be decoded.
+    pub fn charged_bytes(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| header.decoding_bytes().saturating_sub(UNCHARGED))
+    }
+
     /// Decodes it. Belongs on a compute lane.
     ///
     /// # Errors
@@ -94,6 +107,15 @@ impl EncodedImage {
     /// As [`decode`].
     pub fn decode(&self) -> Result<Image, ImagingError> {
         decode(self.bytes(), &self.limits)
+    }
+
+    /// Decodes it as a mask. Belongs on a compute lane.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub fn decode_mask(&self) -> Result<Image, ImagingError> {
+        decode_mask(self.bytes(), &self.limits)
     }
 }
 
@@ -178,9 +200,23 @@ mod tests {
         bytes.extend([0; 4]);
         let header = EncodedImage::from(&*bytes).header().unwrap();
         assert_eq!((header.width, header.height), (300, 200));
+        assert_eq!(EncodedImage::from(&*bytes).charged_bytes(), 0);
         let limits = Limits { pixels: 59_999, ..Limits::default() };
         let small = EncodedImage::with_limits(bytes, limits);
         assert!(matches!(&*small.header().unwrap_err(), ImagingError::TooLarge { .. }));
         assert!(matches!(small.decode(), Err(ImagingError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_job_is_charged_what_is_beyond_the_working_sets_share() {
+        let png = |width: u32, height: u32| {
+            let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+            bytes.extend([width.to_be_bytes(), height.to_be_bytes()].as_flattened());
+            bytes.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+            EncodedImage::new(bytes)
+        };
+        let large = png(8192, 8192);
+        assert_eq!(large.charged_bytes(), large.header().unwrap().decoding_bytes() - (256 << 20));
+        assert_eq!((png(4000, 3000).charged_bytes(), EncodedImage::new(*b"none").charged_bytes()), (0, 0));
     }
 }

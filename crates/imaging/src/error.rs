@@ -67,6 +67,14 @@ pub enum ImagingError {
         /// Why not.
         reason: &'static str,
     },
+    /// A picture that a format cannot hold, or not as asked for.
+    #[error("cannot write the picture as {format}: {reason}")]
+    Encoding {
+        /// The format asked for.
+        format: Format,
+        /// Why not.
+        reason: String,
+    },
     /// The configuration of the image processor asks for something that is not done, or contradicts itself.
     #[error("image processor: {field} = {value} is not supported; {supported}")]
     Processor {

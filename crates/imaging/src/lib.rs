@@ -1,4 +1,4 @@
-//! Pictures in: decoded, the right way up, resized and made into what a vision tower reads.
+//! Pictures in: decoded, the right way up, resized and made into what a vision tower reads. And out: encoded as files.
 //!
 //! Three steps, each of them whole by itself:
 //!
@@ -10,6 +10,9 @@
 //!   [`Processor::process`] makes them.
 //!
 //! [`EncodedImage`] is a picture on its way there, as callers hand it in: bytes, a file or a `data:` URL.
+//!
+//! For models that draw, [`Image::planes`] and [`Image::from_planes`] are pixels as their numbers and back, [`Mask`] says which
+//! pixels are to be drawn anew, and [`encode`] makes a file of a picture.
 //!
 //! Nothing here reaches a network or starts a task. [`header()`] is cheap; all else is arithmetic that belongs on a compute
 //! lane.
@@ -31,20 +34,24 @@
 
 mod data_url;
 mod decode;
+mod encode;
 mod encoded;
 mod error;
 mod header;
 mod limits;
+mod mask;
 mod picture;
 mod processor;
 mod resize;
 
 pub use data_url::data_url;
-pub use decode::decode;
-pub use encoded::EncodedImage;
+pub use decode::{decode, decode_mask};
+pub use encode::{Encoding, encode};
+pub use encoded::{DECODING_WORKING_SET, EncodedImage};
 pub use error::ImagingError;
 pub use header::{Format, Header, header};
 pub use limits::Limits;
+pub use mask::Mask;
 pub use picture::Image;
 pub use processor::{Layout, PixelValues, Processor};
 pub use resize::{Filter, Window, resize, resize_window};

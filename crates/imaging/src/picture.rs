@@ -28,6 +28,32 @@ impl Image {
         Ok(Self { width, height, pixels })
     }
 
+    /// A picture from the numbers of a model that draws: all reds, all greens, all blues, each row by row, from -1 to 1.
+    /// What is beyond is cut off, and levels are rounded, as diffusers' `VaeImageProcessor` does.
+    ///
+    /// # Errors
+    ///
+    /// [`ImagingError::Size`] as [`new`](Self::new).
+    pub fn from_planes(width: u32, height: u32, planes: &[f32]) -> Result<Self, ImagingError> {
+        let count = planes.len() / 3;
+        let mut pixels = vec![0; planes.len()];
+        for (channel, plane) in planes.chunks(count.max(1)).enumerate().take(3) {
+            for (pixel, number) in pixels.chunks_exact_mut(3).zip(plane) {
+                let level = (number * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+                pixel[channel] = level.round_ties_even() as u8;
+            }
+        }
+        Self::new(width, height, pixels)
+    }
+
+    /// The numbers of a model that draws, as [`from_planes`](Self::from_planes) takes them.
+    pub fn planes(&self) -> Vec<f32> {
+        let number = |level: u8| 2.0 * (f32::from(level) / 255.0) - 1.0;
+        let channel =
+            |channel: usize| self.pixels.iter().skip(channel).step_by(3).map(|level| number(*level));
+        (0..3).flat_map(channel).collect()
+    }
+
     /// A picture of one colour, for sizes known to be at least one and to fit in memory.
     pub(crate) fn filled(width: u32, height: u32, colour: [u8; 3]) -> Self {
         let count = width as usize * height as usize;

@@ -52,4 +52,4 @@ pub use language_tokenizer::{LanguageTokenizer, Special, SpecialTokens};
 pub use shared_weights::SharedWeights;
 pub use source::{HubModel, RepoId, Source};
 pub use wanted::Wanted;
-pub use weights::{StoredDtype, StoredTensor, Weights};
+pub use weights::{Piece, StoredDtype, StoredTensor, Weights, WeightsView};

@@ -66,6 +66,18 @@ const GGUF_MODALITIES: &[&str] = &["text-to-text", "llava-vision"];
 /// Modalities that read pictures beside text, whose GGUF files come in pairs.
 const SEEING: &[&str] = &["llava-vision"];
 
+/// Modalities whose models are pipelines of diffusers: folders of components, or all of it in one file.
+const DRAWING: &[&str] = &["text-to-image"];
+
+/// The components of a pipeline whose weights are read, and how their files are called, best first, without `.safetensors`:
+/// of some there are only half-precision ones. What else a pipeline may have (`safety_checker`, `image_encoder`) stays away.
+const COMPONENTS: &[(&str, [&str; 3])] = &[
+    ("text_encoder", ["model", "model.fp16", "model.bf16"]),
+    ("text_encoder_2", ["model", "model.fp16", "model.bf16"]),
+    ("unet", ["diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_pytorch_model.bf16"]),
+    ("vae", ["diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "diffusion_pytorch_model.bf16"]),
+];
+
 /// The files that say which subfolders belong to a model.
 pub(crate) const MANIFESTS: &[&str] = &["modules.json", "model_index.json"];
 
@@ -132,12 +144,21 @@ pub(crate) fn weights<'a>(
                 reason: format!("is GGUF, which {modality} does not read; name the model as safetensors"),
             });
         }
+        if is_pickle(file) {
+            return Err(SourceError::InvalidFile {
+                file: example(file),
+                reason: "is pickle, which is never read; name a .safetensors file".to_owned(),
+            });
+        }
         let found = names.iter().find(|name| *name == file);
         return found.map(|name| with_projector(names, name, modality)).ok_or_else(|| {
             SourceError::MissingFile { place: place.to_owned(), file: file.to_owned(), hint: offer(names) }
         });
     }
     let pipeline = names.iter().any(|name| name == "model_index.json");
+    if pipeline && DRAWING.contains(&modality) {
+        return components(names, folders, place);
+    }
     let mut chosen = BTreeSet::new();
     let mut unclear: Vec<&str> = Vec::new();
     for folder in std::iter::once("").chain(folders.iter().map(String::as_str)) {
@@ -178,11 +199,7 @@ pub(crate) fn weights<'a>(
             example: example(first),
         });
     }
-    let pickle = |name: &&String| {
-        matches!(extension(name), "bin" | "pt" | "pth" | "ckpt" | "pkl")
-            && !name.ends_with("training_args.bin")
-    };
-    Err(match names.iter().find(pickle) {
+    Err(match names.iter().find(|name| is_pickle(name)) {
         Some(pickle) => SourceError::PickleOnly { place: place.to_owned(), file: pickle.clone() },
         None => {
             let mut hint = " (model.safetensors, or its shards with model.safetensors.index.json)".to_owned();
@@ -212,6 +229,38 @@ fn with_projector<'a>(names: &'a [String], file: &'a str, modality: &str) -> Vec
         }
     }
     found
+}
+
+/// The weights of a pipeline's components. Without a UNet nothing is chosen: it is another kind of pipeline, which whoever
+/// reads its `model_index.json` refuses, and better before all of it is downloaded.
+fn components<'a>(names: &'a [String], folders: &[String], place: &str) -> Result<Vec<&'a str>, SourceError> {
+    let mut chosen = BTreeSet::new();
+    if !folders.iter().any(|folder| folder == "unet") {
+        return Ok(Vec::new());
+    }
+    for (folder, stems) in COMPONENTS.iter().filter(|(name, _)| folders.iter().any(|folder| folder == name)) {
+        let here = in_folder(names, folder);
+        let Some(found) = stems.iter().find_map(|stem| stem_weights(names, &here, folder, stem)) else {
+            let pickle = here.iter().find(|name| is_pickle(name));
+            return Err(match pickle {
+                Some(file) => SourceError::PickleOnly { place: place.to_owned(), file: (*file).to_owned() },
+                None => SourceError::MissingFile {
+                    place: place.to_owned(),
+                    file: join(folder, &format!("{}.safetensors", stems[0])),
+                    hint: ", the weights of a component that its model_index.json names".to_owned(),
+                },
+            });
+        };
+        chosen.extend(found);
+    }
+    Ok(chosen.into_iter().collect())
+}
+
+/// Whether a file is weights that can run code.
+fn is_pickle(name: &str) -> bool {
+    matches!(extension(name), "bin" | "pt" | "pth" | "ckpt" | "pkl")
+        && !name.ends_with("training_args.bin")
+        && !name.ends_with("openvino_model.bin")
 }
 
 /// `STEM.safetensors`, or its shards with their index, in one folder.
@@ -315,6 +364,60 @@ mod tests {
             "safety_checker/model.safetensors",
         ];
         assert_eq!(pick(&repo, &["unet"], None), Ok(names(&["unet/diffusion_pytorch_model.safetensors"])));
+    }
+
+    #[test]
+    fn of_a_pipeline_come_the_components_that_draw_half_precision_where_there_is_no_other() {
+        let repo = [
+            "model_index.json",
+            "sd_xl_base_1.0.safetensors",
+            "safety_checker/model.safetensors",
+            "text_encoder/flax_model.msgpack",
+            "text_encoder/model.fp16.safetensors",
+            "text_encoder/model.safetensors",
+            "text_encoder/openvino_model.bin",
+            "text_encoder_2/model-00001-of-00002.safetensors",
+            "text_encoder_2/model-00002-of-00002.safetensors",
+            "text_encoder_2/model.safetensors.index.json",
+            "unet/diffusion_pytorch_model.bin",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.non_ema.safetensors",
+            "vae/diffusion_pytorch_model.safetensors",
+        ];
+        let folders = ["safety_checker", "scheduler", "text_encoder", "text_encoder_2", "unet", "vae"];
+        let picked = pick_for("text-to-image", &repo, &folders, None);
+        assert_eq!(picked, Ok(names(&[repo[5], repo[7], repo[8], repo[9], repo[11], repo[13]])));
+        // One file that has it all is taken where it is named.
+        assert_eq!(pick_for("text-to-image", &repo, &folders, Some(repo[1])), Ok(names(&[repo[1]])));
+        let alone = ["sd_xl_base_1.0.safetensors", "sd_xl_base_1.0.ckpt"];
+        assert_eq!(pick_for("text-to-image", &alone, &[], None), Ok(names(&[alone[0]])));
+        let error = pick_for("text-to-image", &alone, &[], Some(alone[1])).unwrap_err();
+        assert_eq!(
+            error,
+            "PLACE:sd_xl_base_1.0.ckpt is pickle, which is never read; name a .safetensors file"
+        );
+    }
+
+    #[test]
+    fn a_component_without_weights_is_named() {
+        let folders = ["text_encoder", "unet", "vae"];
+        let mut repo = vec![
+            "model_index.json",
+            "text_encoder/model.safetensors",
+            "unet/diffusion_pytorch_model.bin",
+            "vae/diffusion_pytorch_model.safetensors",
+        ];
+        let error = pick_for("text-to-image", &repo, &folders, None).unwrap_err();
+        assert!(error.contains("as pickle only (unet/diffusion_pytorch_model.bin)"), "{error}");
+        repo[2] = "unet/config.json";
+        let error = pick_for("text-to-image", &repo, &folders, None).unwrap_err();
+        assert_eq!(
+            error,
+            "PLACE has no unet/diffusion_pytorch_model.safetensors, the weights of a component that its \
+             model_index.json names"
+        );
+        // Of another kind of pipeline nothing is brought.
+        assert_eq!(pick_for("text-to-image", &repo, &["transformer", "vae"], None), Ok(Vec::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod backend;
 mod header;
+mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,8 @@ use crate::mapped::Mapped;
 
 /// The number types safetensors files store.
 pub use safetensors::Dtype as StoredDtype;
+
+pub use view::{Piece, WeightsView};
 
 /// The tensors of a model's safetensors files. Cheap to clone; the files stay mapped until the last clone is dropped.
 ///

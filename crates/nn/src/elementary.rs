@@ -71,9 +71,10 @@ pub(crate) fn gelu_tanh(x: f32) -> f32 {
     x * sigmoid(SCALE * (x + 0.044_715 * x * x * x))
 }
 
-/// Turns scores into weights relative to the largest, and returns their sum.
+/// Turns scores into weights relative to the largest, and returns their sum. The largest is that of these scores or the one so
+/// far, of others before them.
 #[inline(always)]
-pub(crate) fn softmax_numerators(scores: &mut [f32]) -> f32 {
+pub(crate) fn softmax_numerators(scores: &mut [f32], so_far: &mut f32) -> f32 {
     const LANES: usize = 16;
     let mut largest = [f32::NEG_INFINITY; LANES];
     let (wide, rest) = scores.as_chunks::<LANES>();
@@ -82,7 +83,8 @@ pub(crate) fn softmax_numerators(scores: &mut [f32]) -> f32 {
             *largest = if *score > *largest { *score } else { *largest };
         }
     }
-    let largest = largest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    let largest = largest.iter().chain(rest).copied().fold(*so_far, f32::max);
+    *so_far = largest;
     let mut sums = [0.0; LANES];
     let (wide, rest) = scores.as_chunks_mut::<LANES>();
     for scores in wide {
@@ -153,12 +155,19 @@ mod tests {
         for length in [1, 15, 16, 17, 50] {
             let scores: Vec<f32> = (0..length).map(|n| 100.0 + (n * 7 % 11) as f32).collect();
             let mut weights = scores.clone();
-            let sum = wide(|| softmax_numerators(&mut weights));
+            let mut so_far = f32::NEG_INFINITY;
+            let sum = wide(|| softmax_numerators(&mut weights, &mut so_far));
             let largest = scores.iter().copied().fold(0.0, f32::max);
+            assert_eq!(so_far, largest);
             for (weight, score) in weights.iter().zip(&scores) {
                 assert!((weight - (score - largest).exp()).abs() < 1e-6, "{weight} for {score}");
             }
             assert!((sum - weights.iter().sum::<f32>()).abs() < 1e-5);
+            // Beside larger ones that went before.
+            let mut so_far = largest + 3.0;
+            let mut others = scores.clone();
+            let less = wide(|| softmax_numerators(&mut others, &mut so_far));
+            assert!(so_far == largest + 3.0 && (less - sum * (-3.0_f32).exp()).abs() < 1e-5);
         }
     }
 }

@@ -16,7 +16,8 @@ mod run;
 pub use self::activation::TowerActivation;
 pub use self::config::{HiddenState, TowerOutputs};
 
-pub(crate) use self::attention::Heads;
+pub(crate) use self::activation::geglu;
+pub(crate) use self::attention::{Heads, Memory};
 pub(crate) use self::config::{EncoderConfig, MOST_LAYERS, MOST_NUMBERS, Names, above_zero, check_size};
 pub(crate) use self::feed_forward::FeedForward;
 pub(crate) use self::layer::Loading;

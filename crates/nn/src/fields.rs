@@ -220,6 +220,11 @@ impl<'a> Fields<'a> {
         self.list(name, "a list of numbers", |value| value.as_f64().map(|number| number as f32))
     }
 
+    pub(crate) fn sizes(&self, name: &str) -> Result<Option<Vec<usize>>, NnError> {
+        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
+        self.list(name, "a list of whole numbers", size)
+    }
+
     fn list<T>(
         &self,
         name: &str,
@@ -231,6 +236,11 @@ impl<'a> Fields<'a> {
         };
         let items = value.as_array().and_then(|items| items.iter().map(item).collect());
         items.map(Some).ok_or_else(|| self.wrong(name, value, wanted))
+    }
+
+    /// Whether a field is there and null.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
     }
 
     /// Takes note of a field that changes nothing here.
@@ -284,17 +294,17 @@ impl<'a> Fields<'a> {
         )
     }
 
-    fn count(&self, name: &str, value: &Value) -> Result<usize, NnError> {
+    pub(crate) fn count(&self, name: &str, value: &Value) -> Result<usize, NnError> {
         let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
         count.ok_or_else(|| self.wrong(name, value, "a whole number"))
     }
 
-    fn wrong(&self, name: &str, value: &Value, wanted: &str) -> NnError {
+    pub(crate) fn wrong(&self, name: &str, value: &Value, wanted: &str) -> NnError {
         NnError::InvalidConfig(format!("{} is {}, it must be {wanted}", self.label(name), shortened(value)))
     }
 
     /// The value of a field that is there and not null; it counts as read.
-    fn value(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
         self.skip(name);
         self.object.get(name).filter(|value| !value.is_null())
     }

@@ -8,11 +8,15 @@
 //! texts. What is on its way through a tower is a pass ([`VisionPass`], [`TextPass`]) that may be paused between pieces of
 //! work; [`TowerOutputs`] says which hidden states and vectors are wanted, and with that which layers are loaded.
 //!
+//! [`Unet`] and [`Vae`] are the parts of a diffusers pipeline that compute on feature maps: what denoises latents, and what is
+//! between latents and pictures. Their passes ([`UnetPass`], [`VaePass`]) pause likewise.
+//!
 //! - [`DecoderConfig`], [`VisionConfig`] and [`TextTowerConfig`] say what is computed, whatever the architecture is called.
 //!   They are read from `config.json`, the decoder's from GGUF metadata, too; a field that changes the mathematics and is
 //!   not supported is refused by name.
-//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], [`TowerStore`], or one's own. A tensor
-//!   of a layer that is not computed with is refused by name, where the store can list its tensors.
+//! - [`TensorStore`] is where weights come from: [`SafetensorsStore`], [`GgufStore`], [`TowerStore`],
+//!   [`ComponentStore`], or one's own. A tensor of a layer that is not computed with is refused by name, where the store can
+//!   list its tensors.
 //! - [`Precision`] says of a decoder whether quantised matrices meet quantised or f32 activations, and whether a row's result may
 //!   depend on what is computed beside it.
 //!
@@ -43,6 +47,7 @@
 mod blocks;
 mod cache;
 mod decoder;
+mod diffusion;
 mod elementary;
 mod encoder;
 mod error;
@@ -62,10 +67,14 @@ pub use decoder::{
     Activation, Architecture, Bias, Decoder, DecoderConfig, LayerConfig, OutputHead, RopeConfig, RopePairs,
     RopeScaling, Rows, SequenceChunk, Span,
 };
+pub use diffusion::{
+    AddedConditions, AddedConfig, Unet, UnetConfig, UnetInput, UnetLevel, UnetMiddle, UnetPass, Vae,
+    VaeConfig, VaeParts, VaePass, Waves, guidance_embedding,
+};
 pub use encoder::{HiddenState, TowerActivation, TowerOutputs};
 pub use error::NnError;
 pub use matrix::{Activations, Precision};
 pub use mlp::{Mlp, MlpConfig};
-pub use store::{GgufStore, SafetensorsStore, StoredMatrix, TensorStore, TowerStore};
+pub use store::{ComponentStore, GgufStore, SafetensorsStore, StoredMatrix, TensorStore, TowerStore};
 pub use text_tower::{TextArchitecture, TextPass, TextPooling, TextTower, TextTowerConfig};
 pub use vision::{Pixels, VisionArchitecture, VisionConfig, VisionPass, VisionTransformer};

@@ -1,7 +1,8 @@
 //! Where a model's tensors come from, under the names that Hugging Face checkpoints of the Llama family use:
 //! `model.layers.0.self_attn.q_proj.weight`, `lm_head.weight`, ... Those of towers are named as CLIP, SigLIP and DINOv2 name
-//! them, behind `vision_model.` or `text_model.`.
+//! them, behind `vision_model.` or `text_model.`, those of a component of a diffusers pipeline as diffusers names them.
 
+mod component;
 mod gguf;
 mod recorder;
 mod safetensors;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use candle_core::quantized::QTensor;
 
+pub use self::component::ComponentStore;
 pub use self::gguf::GgufStore;
 pub(crate) use self::recorder::Recorder;
 pub use self::safetensors::SafetensorsStore;
@@ -53,6 +55,16 @@ pub trait TensorStore {
     /// # Errors
     /// [`NnError::Weights`] if it is missing, has another shape or cannot be read.
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<StoredMatrix, NnError>;
+
+    /// All numbers of a tensor of those axes, the last one's one after another, as f32.
+    ///
+    /// # Errors
+    /// [`NnError::Weights`] if it is missing, has another shape or cannot be read, [`NnError::Unsupported`] of a store that
+    /// has vectors and matrices only.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
+        let what = format!("the tensor {name:?} of the shape {shape:?}");
+        Err(NnError::unsupported(what, "this store has vectors and matrices"))
+    }
 
     /// The first tensor, as the store calls it, that belongs to one of so many layers and is not among those that were
     /// `read`: a model that has it computes something else. A store that cannot list its tensors knows none.

@@ -17,6 +17,20 @@ pub(super) fn from_samples(colour: ColorType, mut samples: Vec<u8>) -> Option<Ve
     })
 }
 
+/// White where samples are transparent and black where they are opaque; `None` where all are opaque, or none says it.
+pub(super) fn transparency(colour: ColorType, samples: &[u8]) -> Option<Vec<u8>> {
+    let (size, alpha): (usize, fn(&[u8]) -> u8) = match colour {
+        ColorType::La8 => (2, |pixel| pixel[1]),
+        ColorType::Rgba8 => (4, |pixel| pixel[3]),
+        ColorType::La16 => (4, |pixel| high(&[pixel[2], pixel[3]])),
+        ColorType::Rgba16 => (8, |pixel| high(&[pixel[6], pixel[7]])),
+        _ => return None,
+    };
+    let alphas = samples.chunks_exact(size).map(alpha);
+    let opaque = alphas.clone().all(|alpha| alpha == u8::MAX);
+    (!opaque).then(|| alphas.flat_map(|alpha| [u8::MAX - alpha; 3]).collect())
+}
+
 /// The high bytes of 16-bit samples, moved to the front: a copy would be memory for nothing.
 fn narrowed(samples: &mut [u8]) -> &[u8] {
     let count = samples.len() / 2;
@@ -67,6 +81,18 @@ mod tests {
                 assert!((exact - wanted).abs() <= 0.5 + 1e-9, "{level} at {alpha}: {exact} for {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn transparency_is_seen_where_there_is_any() {
+        let white_and_black = Some(vec![255, 255, 255, 0, 0, 0]);
+        assert_eq!(transparency(ColorType::La8, &[9, 0, 9, 255]), white_and_black);
+        assert_eq!(transparency(ColorType::Rgba8, &[9, 9, 9, 0, 9, 9, 9, 255]), white_and_black);
+        let wide = |levels: &[u16]| levels.iter().flat_map(|level| level.to_ne_bytes()).collect::<Vec<u8>>();
+        assert_eq!(transparency(ColorType::La16, &wide(&[9, 0, 9, 0xffff])), white_and_black);
+        assert_eq!(transparency(ColorType::Rgba16, &wide(&[9, 9, 9, 0, 9, 9, 9, 0xffff])), white_and_black);
+        assert_eq!(transparency(ColorType::Rgba8, &[9, 9, 9, 255, 0, 0, 0, 255]), None);
+        assert_eq!(transparency(ColorType::Rgb8, &[9; 6]), None);
     }
 
     #[test]

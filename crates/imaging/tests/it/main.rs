@@ -6,6 +6,7 @@ mod config;
 mod damage;
 mod data_url;
 mod decoding;
+mod drawing;
 mod drawn;
 mod fixture;
 mod header;

@@ -22,6 +22,6 @@ impl SimpleBackend for Weights {
 }
 
 /// Without a backtrace, so that the message stays one line.
-fn message(error: crate::SourceError) -> Error {
+pub(super) fn message(error: crate::SourceError) -> Error {
     Error::Msg(error.to_string())
 }

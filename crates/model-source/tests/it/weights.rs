@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use model_source::{StoredDtype, Weights};
+use model_source::{Piece, StoredDtype, Weights};
 use tempfile::TempDir;
 
 use crate::safetensors_files::{safetensors, with_header};
@@ -42,6 +42,36 @@ fn tensors_come_as_they_were_stored() {
     assert!(builder.contains_tensor("b"));
     let half = builder.set_dtype(DType::F16).get(4, "b").unwrap();
     assert_eq!(half.dtype(), DType::F16);
+}
+
+#[test]
+fn a_view_gives_tensors_other_names_and_takes_them_apart() {
+    let (_folder, path) = written(&safetensors(&[("fused", &[4, 2]), ("wide", &[2, 3]), ("left", &[1])]));
+    let part = |number, of| Piece::Part { name: "fused".to_owned(), number, of };
+    let pieces = [
+        ("whole", Piece::Whole("wide".to_owned())),
+        ("tall", Piece::Transposed("wide".to_owned())),
+        ("second", part(1, 2)),
+        ("uneven", part(0, 3)),
+        ("beyond", part(2, 2)),
+        ("gone", Piece::Whole("not there".to_owned())),
+    ];
+    let pieces = pieces.map(|(name, piece)| (name.to_owned(), piece));
+    let view = Weights::open_path(&path).unwrap().view(pieces.into_iter().collect());
+    assert_eq!(view.names().collect::<Vec<_>>(), ["beyond", "gone", "second", "tall", "uneven", "whole"]);
+    let builder = view.var_builder(DType::F32, &Device::Cpu);
+    let rows =
+        |name: &str, shape| builder.get::<(usize, usize)>(shape, name).unwrap().to_vec2::<f32>().unwrap();
+    assert_eq!(rows("whole", (2, 3)), [[0.0, 0.125, 0.25], [0.375, 0.5, 0.625]]);
+    assert_eq!(rows("tall", (3, 2)), [[0.0, 0.375], [0.125, 0.5], [0.25, 0.625]]);
+    assert_eq!(rows("second", (2, 2)), [[0.5, 0.625], [0.75, 0.875]]);
+    assert!(!builder.contains_tensor("left"));
+    let refusal = |name: &str| builder.get((2, 2), name).unwrap_err().to_string();
+    assert_eq!(refusal("uneven"), "the tensor \"fused\" has 4 rows, of which there is no part 0 of 3");
+    assert_eq!(refusal("beyond"), "the tensor \"fused\" has 4 rows, of which there is no part 2 of 2");
+    assert_eq!(refusal("whole"), "the tensor \"whole\" has the shape [2, 3], the configuration wants [2, 2]");
+    assert!(refusal("gone").contains("have no tensor \"not there\""));
+    assert!(refusal("left").contains("have no tensor \"left\""));
 }
 
 #[test]

@@ -50,6 +50,12 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     tasks.for_each(|(gate, up)| Arch::new().dispatch(Gate { gate, up }));
 }
 
+/// `values = values · gelu(gate)` (<https://arxiv.org/abs/2002.05202>).
+pub(crate) fn geglu(values: &mut [f32], gate: &[f32]) {
+    let tasks = values.par_chunks_mut(TASK).zip(gate.par_chunks(TASK));
+    tasks.for_each(|(values, gate)| Arch::new().dispatch(GeluGate { values, gate }));
+}
+
 struct Apply<'a> {
     activation: TowerActivation,
     numbers: &'a mut [f32],
@@ -96,6 +102,22 @@ impl WithSimd for Gate<'_> {
     }
 }
 
+struct GeluGate<'a> {
+    values: &'a mut [f32],
+    gate: &'a [f32],
+}
+
+impl WithSimd for GeluGate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (value, gate) in self.values.iter_mut().zip(self.gate) {
+            *value *= gelu(*gate);
+        }
+    }
+}
+
 #[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
@@ -136,6 +158,15 @@ mod tests {
         let mut gate = [-3.0, 0.0, 0.5, 2.0];
         swiglu(&mut gate, &[2.0, 5.0, -1.0, 1.0]);
         for (got, wanted) in gate.iter().zip([-0.284_555_24, 0.0, -0.311_229_68, 1.761_594_2]) {
+            assert!((got - wanted).abs() < 1e-6, "{got}, not {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_gelu_gate_multiplies_what_it_is_given() {
+        let mut values = [2.0, 5.0, -1.0, 1.0];
+        geglu(&mut values, &[-3.0, 0.0, 0.5, 2.0]);
+        for (got, wanted) in values.iter().zip([-0.008_099_388, 0.0, -0.345_731_23, 1.954_499_7]) {
             assert!((got - wanted).abs() < 1e-6, "{got}, not {wanted}");
         }
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::config::EncoderConfig;
 use super::layer::Loading;
 use super::linear::PackedLinear;
-use crate::elementary::softmax_numerators;
+use crate::elementary::{exp, softmax_numerators};
 use crate::error::NnError;
 use crate::packed::Packed;
 use crate::vector::scale;
@@ -32,8 +32,11 @@ pub(crate) struct Heads {
     pub(crate) causal: bool,
 }
 
-/// Queries whose scores are there at once: with all keys of a sequence they stay in a core's cache.
+/// Queries and keys whose scores are there at once: they stay in a core's cache, and so do the keys and their values.
 const QUERIES: usize = 48;
+const PART_KEYS: usize = 512;
+/// Queries that are looked at together, where there are as many: they meet a panel of keys at once.
+const LEAST_QUERIES: usize = 6;
 
 impl Attention {
     pub(crate) fn load(config: &EncoderConfig, loading: &Loading<'_>) -> Result<Self, NnError> {
@@ -54,7 +57,6 @@ impl Attention {
 /// The weighted values that each query sees of its sequence. A task is one head of one sequence.
 fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32], lengths: &[usize]) -> Vec<f32> {
     let width = heads.count * heads.size;
-    let mut seen = vec![0.0; queries.len()];
     let mut tasks = Vec::with_capacity(lengths.len() * heads.count);
     let mut start = 0;
     for length in lengths {
@@ -70,13 +72,7 @@ fn attend(heads: Heads, queries: &[f32], keys: &[f32], values: &[f32], lengths: 
             heads.look(part(queries), &part(keys), &part(values))
         })
         .collect();
-    for ((rows, head), result) in tasks.into_iter().zip(results) {
-        let into = seen[rows.start * width..rows.end * width].chunks_exact_mut(width);
-        for (row, numbers) in into.zip(result.chunks_exact(heads.size)) {
-            row[head * heads.size..(head + 1) * heads.size].copy_from_slice(numbers);
-        }
-    }
-    seen
+    put_together(heads, tasks, results, queries.len())
 }
 
 impl Heads {
@@ -93,40 +89,163 @@ impl Heads {
 
     /// One head of one sequence.
     fn look(self, mut queries: Vec<f32>, keys: &[f32], values: &[f32]) -> Vec<f32> {
-        let length = keys.len() / self.size;
-        scale(&mut queries, (self.size as f32).powf(-0.5));
-        let (keys, values) = (Packed::of_rows(keys, self.size), Packed::of_columns(values, self.size));
+        HeadMemory::of(self, keys, values).look(self, &mut queries)
+    }
+}
+
+/// One head's keys and values of a sequence, laid out for products with many queries: part by part, so many keys each.
+#[derive(Debug)]
+struct HeadMemory {
+    parts: Vec<MemoryPart>,
+    /// Keys there are.
+    length: usize,
+}
+
+#[derive(Debug)]
+struct MemoryPart {
+    keys: Packed,
+    values: Packed,
+    length: usize,
+}
+
+impl HeadMemory {
+    fn of(heads: Heads, keys: &[f32], values: &[f32]) -> Self {
+        let numbers = PART_KEYS * heads.size;
+        let part = |(keys, values): (&[f32], &[f32])| MemoryPart {
+            keys: Packed::of_rows(keys, heads.size),
+            values: Packed::of_columns(values, heads.size),
+            length: keys.len() / heads.size,
+        };
+        let parts = keys.chunks(numbers).zip(values.chunks(numbers)).map(part).collect();
+        Self { parts, length: keys.len() / heads.size }
+    }
+
+    /// What queries see of it. Where a position does not see those behind it they are all there are, from the first on.
+    ///
+    /// Part by part: what has been seen so far is relative to the largest score so far (<https://arxiv.org/abs/1805.02867>).
+    fn look(&self, heads: Heads, queries: &mut [f32]) -> Vec<f32> {
+        let size = heads.size;
+        scale(queries, (size as f32).powf(-0.5));
         let mut seen = vec![0.0; queries.len()];
-        let mut scores = vec![0.0; QUERIES * length];
-        let blocks = queries.chunks(QUERIES * self.size).zip(seen.chunks_mut(QUERIES * self.size));
+        let mut scores = vec![0.0; Memory::scores(queries.len() / size, self.length)];
+        let blocks = queries.chunks(QUERIES * size).zip(seen.chunks_mut(QUERIES * size));
         for (block, (queries, seen)) in blocks.enumerate() {
-            let scores = &mut scores[..queries.len() / self.size * length];
-            keys.product_here(queries, None, scores);
-            let mut inverse_sums = [0.0; QUERIES];
-            let first = self.causal.then_some(block * QUERIES);
-            Arch::new().dispatch(Softmax {
-                scores: &mut *scores,
-                length,
-                first,
-                inverse_sums: &mut inverse_sums,
-            });
-            values.product_here(scores, None, seen);
-            for (seen, inverse_sum) in seen.chunks_exact_mut(self.size).zip(inverse_sums) {
-                scale(seen, inverse_sum);
+            let rows = queries.len() / size;
+            let mut so_far = [SoFar { largest: f32::NEG_INFINITY, sum: 0.0 }; QUERIES];
+            for (number, part) in self.parts.iter().enumerate() {
+                let behind = |row: usize| (block * QUERIES + row + 1).saturating_sub(number * PART_KEYS);
+                if heads.causal && behind(rows - 1) == 0 {
+                    break;
+                }
+                let scores = &mut scores[..rows * part.length];
+                part.keys.product_here(queries, None, scores);
+                let each =
+                    scores.chunks_exact_mut(part.length).zip(seen.chunks_exact_mut(size)).zip(&mut so_far);
+                for (row, ((scores, seen), so_far)) in each.enumerate() {
+                    let visible = if heads.causal { behind(row).min(part.length) } else { part.length };
+                    Arch::new().dispatch(Softmax { scores, visible, seen, so_far });
+                }
+                part.values.add_product_here(scores, seen);
+            }
+            for (seen, so_far) in seen.chunks_exact_mut(size).zip(so_far) {
+                scale(seen, 1.0 / so_far.sum);
             }
         }
         seen
     }
 }
 
-/// Rows of scores become weights relative to their largest, to be divided by their sum.
+/// The keys and values of a sequence, head by head, all of which queries of this or of another sequence see.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    heads: Heads,
+    each: Vec<HeadMemory>,
+}
+
+impl Memory {
+    /// Of rows of so many heads of a size.
+    pub(crate) fn of((count, size): (usize, usize), keys: &[f32], values: &[f32]) -> Self {
+        let heads = Heads { count, size, causal: false };
+        let width = heads.count * heads.size;
+        let rows = 0..keys.len() / width;
+        let head = |head| {
+            let part = |numbers: &[f32]| head_rows(numbers, width, &rows, head, heads.size);
+            HeadMemory::of(heads, &part(keys), &part(values))
+        };
+        Self { heads, each: (0..heads.count).into_par_iter().map(head).collect() }
+    }
+
+    /// Numbers that those of a sequence take.
+    pub(crate) fn numbers((count, size): (usize, usize), length: usize) -> usize {
+        count * (Packed::numbers(length, size) + Packed::numbers(size, length))
+    }
+
+    /// Numbers of the scores that one task has at once, of so many queries.
+    pub(crate) fn scores(queries: usize, length: usize) -> usize {
+        queries.min(QUERIES) * length.min(PART_KEYS)
+    }
+
+    /// Keys there are.
+    pub(crate) fn length(&self) -> usize {
+        self.each.first().map_or(0, |head| head.length)
+    }
+
+    /// What each query sees of it, rows of all heads. A task is one head of some queries.
+    pub(crate) fn look(&self, queries: &[f32]) -> Vec<f32> {
+        let Heads { count, size, .. } = self.heads;
+        let width = count * size;
+        let rows = queries.len() / width;
+        // A few tasks for each thread, so that none waits long for the last.
+        let parts =
+            (4 * rayon::current_num_threads()).div_ceil(count).min(rows.div_ceil(LEAST_QUERIES)).max(1);
+        let each = rows.div_ceil(parts).next_multiple_of(LEAST_QUERIES);
+        let tasks: Vec<(Range<usize>, usize)> = (0..rows)
+            .step_by(each)
+            .flat_map(|first| (0..count).map(move |head| (first..(first + each).min(rows), head)))
+            .collect();
+        let results: Vec<Vec<f32>> = tasks
+            .par_iter()
+            .map(|(rows, head)| {
+                self.each[*head].look(self.heads, &mut head_rows(queries, width, rows, *head, size))
+            })
+            .collect();
+        put_together(self.heads, tasks, results, queries.len())
+    }
+}
+
+/// Rows of all heads, of what tasks have made of some rows and a head each.
+fn put_together(
+    heads: Heads,
+    tasks: Vec<(Range<usize>, usize)>,
+    results: Vec<Vec<f32>>,
+    numbers: usize,
+) -> Vec<f32> {
+    let width = heads.count * heads.size;
+    let mut all = vec![0.0; numbers];
+    for ((rows, head), result) in tasks.into_iter().zip(results) {
+        let into = all[rows.start * width..rows.end * width].chunks_exact_mut(width);
+        for (row, numbers) in into.zip(result.chunks_exact(heads.size)) {
+            row[head * heads.size..(head + 1) * heads.size].copy_from_slice(numbers);
+        }
+    }
+    all
+}
+
+/// What a query's weights are relative to, and their sum.
+#[derive(Clone, Copy)]
+struct SoFar {
+    largest: f32,
+    sum: f32,
+}
+
+/// A query's scores of a part become weights, to be divided by the sum of all in the end; what has been seen so far becomes
+/// relative to the same score as these.
 struct Softmax<'a> {
     scores: &'a mut [f32],
-    /// Keys there are.
-    length: usize,
-    /// The place of the first row in its sequence, if it sees only those before it and itself.
-    first: Option<usize>,
-    inverse_sums: &'a mut [f32],
+    /// Keys that the query sees.
+    visible: usize,
+    seen: &'a mut [f32],
+    so_far: &'a mut SoFar,
 }
 
 impl WithSimd for Softmax<'_> {
@@ -134,12 +253,14 @@ impl WithSimd for Softmax<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let rows = self.scores.chunks_exact_mut(self.length).zip(self.inverse_sums);
-        for (row, (scores, inverse_sum)) in rows.enumerate() {
-            let visible = self.first.map_or(self.length, |first| first + row + 1);
-            let (visible, hidden) = scores.split_at_mut(visible);
-            *inverse_sum = 1.0 / softmax_numerators(visible);
-            hidden.fill(0.0);
+        let (visible, hidden) = self.scores.split_at_mut(self.visible);
+        hidden.fill(0.0);
+        if !visible.is_empty() {
+            let before = self.so_far.largest;
+            let sum = softmax_numerators(visible, &mut self.so_far.largest);
+            let factor = exp(before - self.so_far.largest);
+            scale(self.seen, factor);
+            self.so_far.sum = self.so_far.sum * factor + sum;
         }
     }
 }
@@ -149,4 +270,99 @@ fn head_rows(numbers: &[f32], width: usize, rows: &Range<usize>, head: usize, si
     let place = head * size..(head + 1) * size;
     let rows = numbers[rows.start * width..rows.end * width].chunks_exact(width);
     rows.flat_map(|row| &row[place.clone()]).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let number =
+            |n: usize| ((n as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as f32 / 4e6 - 2.0;
+        (0..count).map(number).collect()
+    }
+
+    /// What a query sees, in double precision.
+    fn exact(heads: (usize, usize), query: &[f32], keys: &[f32], values: &[f32]) -> Vec<f64> {
+        let (count, size) = heads;
+        let width = count * size;
+        let head = |head: usize| {
+            let part = move |row: &'_ [f32]| -> Vec<f64> {
+                row[head * size..(head + 1) * size].iter().copied().map(f64::from).collect()
+            };
+            let query = part(query);
+            let score = |key: &[f32]| {
+                let products = part(key).into_iter().zip(&query).map(|(key, query)| key * query);
+                products.sum::<f64>() / (size as f64).sqrt()
+            };
+            let weights: Vec<f64> = keys.chunks_exact(width).map(|key| score(key).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            let mut seen = vec![0.0; size];
+            for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {
+                seen.iter_mut().zip(part(value)).for_each(|(seen, value)| *seen += weight / sum * value);
+            }
+            seen
+        };
+        (0..count).flat_map(head).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn queries_of_another_sequence_see_all_of_a_memory(
+            heads in (1_usize..4, prop_oneof![1_usize..20, Just(40)]),
+            queries in prop_oneof![1_usize..14, 90_usize..110],
+            length in prop_oneof![1_usize..100, 505_usize..520, Just(3000)],
+            seed: u32,
+        ) {
+            let width = heads.0 * heads.1;
+            let rows = numbers(queries * width, seed);
+            let (keys, values) = (numbers(length * width, !seed), numbers(length * width, seed ^ 77));
+            let memory = Memory::of(heads, &keys, &values);
+            prop_assert_eq!(memory.length(), length);
+            let together = memory.look(&rows);
+            let each = rows.chunks_exact(width).zip(together.chunks_exact(width));
+            for (query, got) in each.step_by(queries.div_ceil(7)) {
+                let alone: Vec<u32> = memory.look(query).iter().map(|number| number.to_bits()).collect();
+                let bits: Vec<u32> = got.iter().map(|number| number.to_bits()).collect();
+                prop_assert_eq!(alone, bits);
+                for (got, wanted) in got.iter().zip(exact(heads, query, &keys, &values)) {
+                    prop_assert!((f64::from(*got) - wanted).abs() < 2e-5, "{} for {}", got, wanted);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_position_sees_none_behind_it_however_many_there_are() {
+        let (heads, length) = ((2, 5), 1100);
+        let rows = |seed| numbers(length * 10, seed);
+        let (queries, keys, values) = (rows(1), rows(2), rows(3));
+        let causal = Heads { count: heads.0, size: heads.1, causal: true };
+        let seen = attend(causal, &queries, &keys, &values, &[length]);
+        for position in [0, 1, 47, 48, 511, 512, 513, 1023, 1024, 1099] {
+            let visible = (position + 1) * 10;
+            let query = &queries[position * 10..visible];
+            let wanted = exact(heads, query, &keys[..visible], &values[..visible]);
+            for (got, wanted) in seen[position * 10..visible].iter().zip(wanted) {
+                assert!((f64::from(*got) - wanted).abs() < 2e-5, "{got} for {wanted} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_far_apart_in_different_parts_are_put_together() {
+        // The largest in the first part, in the last, and one that leaves nothing of the others.
+        for (place, score) in [(3, 60.0), (1490, 60.0), (1490, 500.0), (700, -500.0)] {
+            let (mut keys, values) = (numbers(1500, 5), numbers(1500, 6));
+            keys[place] = score;
+            let memory = Memory::of((1, 1), &keys, &values);
+            let seen = memory.look(&[1.0]);
+            let wanted = exact((1, 1), &[1.0], &keys, &values);
+            assert!((f64::from(seen[0]) - wanted[0]).abs() < 2e-5, "{} for {}", seen[0], wanted[0]);
+        }
+    }
 }

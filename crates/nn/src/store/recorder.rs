@@ -28,6 +28,11 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Takes note of a tensor that is known and not wanted.
+    pub(crate) fn leave(&self, name: &str) {
+        self.record(name);
+    }
+
     fn record(&self, name: &str) {
         self.read.borrow_mut().insert(name.to_owned());
     }
@@ -46,6 +51,11 @@ impl TensorStore for Recorder<'_> {
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<StoredMatrix, NnError> {
         self.record(name);
         self.store.matrix(name, shape)
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
+        self.record(name);
+        self.store.tensor(name, shape)
     }
 
     fn unread(&self, read: &BTreeSet<String>, layers: usize) -> Option<String> {

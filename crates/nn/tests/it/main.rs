@@ -14,4 +14,6 @@ mod sequence;
 mod towers;
 mod trained;
 mod trained_file;
+mod unet;
+mod vae;
 mod weights;

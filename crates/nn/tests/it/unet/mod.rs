@@ -1,0 +1,7 @@
+//! UNets against diffusers, and against themselves.
+
+mod fixture;
+mod parity;
+mod pauses;
+mod refusals;
+mod weights;
