@@ -7,7 +7,7 @@ mod scale;
 mod text;
 
 use candle_core::{DType, Device};
-use imaging::{EncodedImage, Layout, PixelValues, Processor};
+use imaging::{DECODING_WORKING_SET, EncodedImage, Layout, PixelValues, Processor};
 use model_source::{DeviceChoice, Dtype, ModelFiles, Weights};
 use nn::{NnError, TextTower, TowerOutputs, TowerStore, VisionArchitecture, VisionConfig, VisionTransformer};
 use pool_core::{Bytes, Footprint, ModelId};
@@ -24,13 +24,6 @@ const MOST_TOKENS: usize = 8192;
 
 /// Tokens of pictures and texts whose activations the model's working set has room for.
 pub(crate) const WORKING_TOKENS: usize = 1024;
-
-/// What decoding a picture may take at most without being counted against its job: that of a photograph of 15 megapixels in
-/// the costliest form there is. Few pictures are decoded at a time, many may wait, and hardly any takes that much.
-pub(crate) const DECODING_BYTES: u64 = 256 << 20;
-
-/// What the working set has for decoding: photographs of 12 megapixels as they mostly are.
-const DECODING_WORKING_SET: u64 = 64 << 20;
 
 /// A model's folder, read and checked; its weights can be loaded any number of times.
 #[derive(Debug)]

@@ -198,7 +198,7 @@ impl ImageEmbedding {
     ) -> Result<Vec<Ticket<Embedding>>, Error> {
         let group = self.group();
         if !options.wait {
-            return Ok(group.try_submit_all(requests, options.job.clone())?);
+            return Ok(group.try_submit_all(requests, options.job.clone()).await?);
         }
         let mut tickets = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {

@@ -161,7 +161,7 @@ impl<M: Modality> LanguageModel<M> {
     ) -> Result<Vec<Ticket<Generation>>, Error> {
         let group = self.group();
         if !options.wait {
-            return Ok(group.try_submit_all(requests, options.job.clone())?);
+            return Ok(group.try_submit_all(requests, options.job.clone()).await?);
         }
         let mut tickets = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {

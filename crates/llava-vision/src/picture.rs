@@ -49,9 +49,9 @@ impl Picture {
         }
     }
 
-    /// What decoding takes in memory at most.
-    pub(crate) fn decoding_bytes(&self) -> u64 {
-        self.0.header().map_or(0, |header| header.decoding_bytes())
+    /// What its job is charged for decoding it.
+    pub(crate) fn charged_bytes(&self) -> u64 {
+        self.0.charged_bytes()
     }
 
     pub(crate) fn decode(&self) -> Result<Image, ImagingError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imaging::{Layout, PixelValues, Processor};
+use imaging::{DECODING_WORKING_SET, Layout, PixelValues, Processor};
 use language_model::{Error, RenderedSpecial, Vision, VisionFiles};
 use model_source::{Gguf, LanguageTokenizer, ModelFiles, Weights};
 use nn::{DecoderConfig, MlpConfig, NnError};
@@ -18,13 +18,6 @@ use crate::weights::StoredVision;
 
 /// How a vocabulary without the configuration's token spells a picture's place.
 const IMAGE_TOKEN: &str = "<image>";
-
-/// What decoding a picture may take at most without being counted against its job: that of a photograph of 15 megapixels
-/// in the costliest form there is. Few pictures are decoded at a time, many may wait, and hardly any takes that much.
-const DECODING_BYTES: u64 = 256 << 20;
-
-/// What the working set has for decoding: photographs of 12 megapixels as they mostly are.
-const DECODING_WORKING_SET: Bytes = Bytes(64 << 20);
 
 /// How a LLaVA model reads pictures, as its files say.
 #[derive(Debug)]
@@ -223,7 +216,7 @@ impl Vision for PictureReader {
     }
 
     fn preparing_bytes(&self, picture: &Picture) -> u64 {
-        picture.decoding_bytes().saturating_sub(DECODING_BYTES)
+        picture.charged_bytes()
     }
 
     fn prepare(&self, picture: &Picture) -> Result<Arc<PixelValues>, ModelError> {
@@ -238,7 +231,7 @@ impl Vision for PictureReader {
     fn footprint(&self) -> Footprint {
         let (rows, tiles) = self.config.most();
         let tower = tower::footprint(&self.config, self.projector, rows, tiles);
-        Footprint { working_set: tower.working_set + DECODING_WORKING_SET, ..tower }
+        Footprint { working_set: tower.working_set + Bytes(DECODING_WORKING_SET), ..tower }
     }
 
     fn load(&self) -> Result<PictureTower, Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::compute::ComputeError;
 use crate::types::{Bytes, Cost, ModelId, Tokens};
 
 /// A cause that many waiters can share.
@@ -142,6 +143,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a lane says of work that was done there for a job.
+    pub(crate) fn of_lane(model: &ModelId, error: &ComputeError) -> Self {
+        let model = model.clone();
+        match error {
+            ComputeError::Unresponsive { after } => Self::Unresponsive { model, after: *after },
+            ComputeError::Gone => Self::ShuttingDown,
+            other => Self::Failed { model, cause: Arc::new(other.clone()) },
+        }
+    }
+
     /// How long to wait before trying again, where that can help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::request_queue::Job;
-use crate::types::{Bytes, Cost, Fingerprint, JobId, Tokens};
+use crate::types::{Bytes, Cost, Fingerprint, JobId, Priority, Tokens};
 
 /// A model that advances its active jobs one step at a time.
 ///
@@ -127,20 +127,28 @@ pub struct Room {
     pub jobs: usize,
     /// So many tokens in all. The first job of an empty batch joins even if it has more.
     pub tokens: Tokens,
+    /// Only jobs that are more urgent than this, however long others have waited. A worker that holds nothing takes any.
+    pub above: Option<Priority>,
 }
 
 impl Room {
     /// No room at all.
-    pub const NONE: Self = Self { jobs: 0, tokens: Tokens::ZERO };
+    pub const NONE: Self = Self { jobs: 0, tokens: Tokens::ZERO, above: None };
 
     /// Room for so many jobs of any size.
     pub const fn jobs(jobs: usize) -> Self {
-        Self { jobs, tokens: Tokens::MAX }
+        Self { jobs, tokens: Tokens::MAX, above: None }
     }
 
     /// Room for so many jobs of so many tokens in all.
     pub const fn new(jobs: usize, tokens: Tokens) -> Self {
-        Self { jobs, tokens }
+        Self { jobs, tokens, above: None }
+    }
+
+    /// The same, for jobs only that are more urgent than this: work that is finished before other work of its kind is
+    /// begun may still be overtaken.
+    pub const fn above(self, priority: Priority) -> Self {
+        Self { above: Some(priority), ..self }
     }
 }
 
@@ -193,33 +201,41 @@ impl LoadError {
 }
 
 /// A job as its model sees it. Cheap to clone and keep.
-pub struct JobView<M: Model>(pub(crate) Arc<Job<M>>);
+pub struct JobView<M: Model> {
+    pub(crate) job: Arc<Job<M>>,
+    pub(crate) priority: Priority,
+}
 
 impl<M: Model> JobView<M> {
     /// The job's id.
     pub fn id(&self) -> JobId {
-        self.0.id()
+        self.job.id()
     }
 
     /// What the caller asked.
     pub fn request(&self) -> &M::Request {
-        self.0.request()
+        self.job.request()
     }
 
     /// What preparation made of it. `None` only if the step was handed the job unprepared, which the worker never does.
     pub fn prepared(&self) -> Option<&M::Prepared> {
-        self.0.prepared()
+        self.job.prepared()
+    }
+
+    /// How urgent it was when it left the queue: as urgent as the most urgent of those who wait for it.
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Whether anybody still waits for it. A long step may ask, and leave out the rest of an unwanted job.
     pub fn is_wanted(&self) -> bool {
-        self.0.is_wanted()
+        self.job.is_wanted()
     }
 }
 
 impl<M: Model> Clone for JobView<M> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { job: Arc::clone(&self.job), priority: self.priority }
     }
 }
 

@@ -210,7 +210,7 @@ pub(crate) async fn submit_all<M: pool_core::Model>(
     options: &CallOptions,
 ) -> Result<Vec<Ticket<M::Output>>, Error> {
     if !options.wait {
-        return Ok(group.try_submit_all(requests, options.job.clone())?);
+        return Ok(group.try_submit_all(requests, options.job.clone()).await?);
     }
     let mut tickets = Vec::with_capacity(requests.len());
     for (index, request) in requests.into_iter().enumerate() {

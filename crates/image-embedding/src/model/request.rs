@@ -4,7 +4,7 @@ use imaging::PixelValues;
 use pool_core::{Fingerprint, Fingerprinter, Priority};
 
 use crate::call::Input;
-use crate::checkpoint::{Checkpoint, DECODING_BYTES};
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 
 /// Inputs of more bytes are not compared with others: hashing them on a runtime thread would take too long.
@@ -44,10 +44,8 @@ impl EmbedRequest {
         let (tokens, more) = match &input {
             Input::Image(image) => {
                 let (layout, tokens) = checkpoint.layout(image)?;
-                let decoding = image.header().map_or(0, |header| header.decoding_bytes());
-                let decoding = decoding.saturating_sub(DECODING_BYTES);
                 let pixels = 3 * layout.tile_height as u64 * layout.tile_width as u64;
-                (tokens as u64, decoding + pixels + checkpoint.excess_bytes(tokens))
+                (tokens as u64, image.charged_bytes() + pixels + checkpoint.excess_bytes(tokens))
             }
             Input::Text(text) => (checkpoint.reads_texts()?.estimate(text)?, 0),
         };

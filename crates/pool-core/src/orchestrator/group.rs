@@ -8,9 +8,10 @@ use super::engine::Engine;
 use super::group_task::Command;
 use super::member::{Member, Shared};
 use super::report::GroupStats;
+use crate::compute::Claim;
 use crate::error::Error;
 use crate::model::Model;
-use crate::request_queue::{Accepted, JobOptions};
+use crate::request_queue::{Accepted, JobOptions, Queue};
 use crate::types::{ModelId, Ticket};
 
 /// An accepted job whose events its caller wants to see: its end, and the events on the way there.
@@ -45,24 +46,34 @@ impl<M: Model> Group<M> {
     /// [`Error::Overloaded`] with an honest time to retry when there is no room or the deadline cannot be met; whatever
     /// else keeps the job out.
     pub fn try_submit(&self, request: M::Request, options: JobOptions) -> Result<Ticket<M::Output>, Error> {
-        let mut tickets = self.try_submit_all(vec![request], options)?;
+        require_runtime()?;
+        let mut tickets = at_the_door(&self.shared.queue, vec![request], &options)?;
         tickets.pop().ok_or(Error::Lost)
     }
 
-    /// Submits a list of jobs: all of them, or none.
+    /// Submits a list of jobs: all of them, or none. A list of hundreds goes in by the prepare lane, since making its jobs, and
+    /// dropping the inputs of one that is refused, takes milliseconds.
     ///
     /// # Errors
     ///
     /// As [`Group::try_submit`]; the first reason found.
-    pub fn try_submit_all(
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels what has been submitted: at once, or as soon as the lane is done with it.
+    pub async fn try_submit_all(
         &self,
         requests: Vec<M::Request>,
         options: JobOptions,
     ) -> Result<Vec<Ticket<M::Output>>, Error> {
         require_runtime()?;
-        let accepted = self.shared.queue.try_submit(requests, &options, None, true);
-        let accepted = accepted.map_err(|(error, _)| error)?;
-        Ok(accepted.into_iter().map(|(ticket, _)| ticket).collect())
+        if requests.len() <= LONG_LIST {
+            return at_the_door(&self.shared.queue, requests, &options);
+        }
+        let queue = Arc::clone(&self.shared.queue);
+        let claim = Claim::new(self.model().clone());
+        let submitted = self.engine.lanes().prepare(&claim, move || at_the_door(&queue, requests, &options));
+        submitted.await.map_err(|error| Error::of_lane(self.model(), &error))?
     }
 
     /// Submits a job whose events the caller wants to see. At most `ahead` events wait for their reader: beyond that
@@ -158,6 +169,18 @@ impl<M: Model> Group<M> {
     pub fn stats(&self) -> GroupStats {
         self.shared.stats()
     }
+}
+
+/// A longer list is too much to make jobs of on a runtime's thread.
+const LONG_LIST: usize = 256;
+
+fn at_the_door<M: Model>(
+    queue: &Arc<Queue<M>>,
+    requests: Vec<M::Request>,
+    options: &JobOptions,
+) -> Result<Vec<Ticket<M::Output>>, Error> {
+    let accepted = queue.try_submit(requests, options, None, true).map_err(|(error, _)| error)?;
+    Ok(accepted.into_iter().map(|(ticket, _)| ticket).collect())
 }
 
 fn require_runtime() -> Result<(), Error> {

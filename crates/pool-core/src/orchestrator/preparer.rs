@@ -42,14 +42,17 @@ pub(super) async fn prepare_jobs<L: Loader>(queue: Arc<Queue<L::Model>>, loader:
                 if let Some(job) = taken.jobs.get(at_work.load(Ordering::Relaxed)).map(Arc::clone) =>
             {
                 queue.convict(&job);
-                taken.report(vec![(job.id(), Err(lane_error(&queue, &error)))]);
+                taken.report(vec![(job.id(), Err(Error::of_lane(queue.model(), &error)))]);
                 // The thread that hangs may go on with its own.
                 at_work = Arc::default();
             }
             // Every job's panic is caught by itself, so this is the lane's own word.
             Err(error) => {
-                let outcomes =
-                    taken.jobs.iter().map(|job| (job.id(), Err(lane_error(&queue, &error)))).collect();
+                let outcomes = taken
+                    .jobs
+                    .iter()
+                    .map(|job| (job.id(), Err(Error::of_lane(queue.model(), &error))))
+                    .collect();
                 taken.report(outcomes);
             }
         }
@@ -72,13 +75,4 @@ fn prepare<L: Loader>(loader: &L, queue: &Queue<L::Model>, job: &Job<L::Model>) 
         },
         |prepared| prepared.map_err(|error| queue.job_error(error)),
     )
-}
-
-fn lane_error<M: crate::model::Model>(queue: &Queue<M>, error: &ComputeError) -> Error {
-    let model = queue.model().clone();
-    match error {
-        ComputeError::Unresponsive { after } => Error::Unresponsive { model, after: *after },
-        ComputeError::Gone => Error::ShuttingDown,
-        other => Error::Failed { model, cause: Arc::new(other.clone()) },
-    }
 }

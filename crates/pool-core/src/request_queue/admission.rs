@@ -177,6 +177,9 @@ pub(crate) struct Rate {
 struct Average {
     tokens: f64,
     seconds: f64,
+    /// Seconds of steps since then in which no job ended. A job's tokens are told when it ends, and are those of all its
+    /// steps.
+    unended: f64,
 }
 
 /// Steps that lie this much computing time back weigh a half.
@@ -200,7 +203,12 @@ impl Rate {
 
 impl Average {
     fn record(&mut self, tokens: Tokens, elapsed: Duration) {
-        let elapsed = elapsed.as_secs_f64();
+        let elapsed = self.unended + elapsed.as_secs_f64();
+        if tokens == Tokens::ZERO {
+            self.unended = elapsed;
+            return;
+        }
+        self.unended = 0.0;
         let keep = 0.5_f64.powf(elapsed / HALF_LIFE_SECONDS);
         self.tokens = self.tokens * keep + tokens.get() as f64;
         self.seconds = self.seconds * keep + elapsed;

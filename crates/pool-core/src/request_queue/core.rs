@@ -247,7 +247,10 @@ impl<P> Core<P> {
             return pull;
         }
         let Pull { taken, expired } = &mut pull;
-        let mut line = in_time(&self.books.ready, &self.jobs, now, expired);
+        // By what they asked for, not by their age: who has room for more urgent jobs only does not want all that have waited.
+        let admitted = |priority: Priority| idle || room.above.is_none_or(|above| priority > above);
+        let mut line = in_time(&self.books.ready, &self.jobs, now, expired)
+            .filter(|(_, record)| admitted(record.at_least));
         let Some((head, Record { cost: Cost { tokens, .. }, alone, .. })) = line.next() else {
             drop(line);
             return pull;
@@ -261,7 +264,7 @@ impl<P> Core<P> {
             let (behind, lengths): (Vec<JobId>, Vec<Candidate>) = others
                 .map(|(job, record)| (job, Candidate { class: record.class, tokens: record.cost.tokens }))
                 .unzip();
-            let left = Room { jobs: room.jobs - 1, tokens: room.tokens - *tokens };
+            let left = Room { jobs: room.jobs - 1, tokens: room.tokens - *tokens, above: None };
             let chosen = cut::fill(*tokens, &lengths, left);
             taken.extend(chosen.into_iter().map(|index| behind[index]));
         } else {

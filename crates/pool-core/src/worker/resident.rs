@@ -137,7 +137,7 @@ async fn discard<M: Model>(lanes: &Lanes, name: &ModelId, loaded: Loaded<M>) {
 /// Prepares what joins unprepared; a request that cannot be prepared ends here and never reaches the model.
 fn prepare_inline<L: Loader>(loader: &L, step: &mut Step<L::Model>) {
     let mut refused = Vec::new();
-    step.joined_mut().retain(|JobView(job)| {
+    step.joined_mut().retain(|JobView { job, .. }| {
         if job.prepared().is_some() {
             return true;
         }

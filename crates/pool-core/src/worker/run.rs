@@ -260,7 +260,7 @@ impl<L: Loader> Worker<L> {
         }
         for one in leased {
             tracing::trace!(parent: one.job.span(), worker = %self.id, alone = one.alone, "leased");
-            self.newcomers.push(JobView(Arc::clone(&one.job)));
+            self.newcomers.push(JobView { job: Arc::clone(&one.job), priority: one.priority });
             self.active.insert(one);
         }
     }

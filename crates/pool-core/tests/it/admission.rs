@@ -1,9 +1,11 @@
 //! At the door: by count, by cost, by time, by memory; whole lists; waiting for room.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use pool_core::compute::ScriptedCompute;
 use pool_core::{Bytes, Cost, Error, JobOptions, Overload, Room};
+use tokio::time::Instant;
 
 use crate::scripted::{Log, ScriptedLoader, World, ask, engine};
 
@@ -34,16 +36,51 @@ async fn a_list_is_admitted_whole_or_not_at_all() {
     )
     .await;
     let held = world.submit(ask(0));
-    let error = world.group.try_submit_all((1..6).map(ask).collect(), JobOptions::default()).unwrap_err();
+    let error =
+        world.group.try_submit_all((1..6).map(ask).collect(), JobOptions::default()).await.unwrap_err();
     assert!(matches!(error, Error::Overloaded { .. }));
     assert_eq!(world.group.stats().queue.waiting, 1);
-    let error = world.group.try_submit_all((1..7).map(ask).collect(), JobOptions::default()).unwrap_err();
+    let error =
+        world.group.try_submit_all((1..7).map(ask).collect(), JobOptions::default()).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "six never fit: {error}");
-    let tickets = world.group.try_submit_all((1..5).map(ask).collect(), JobOptions::default()).unwrap();
+    let tickets = world.group.try_submit_all((1..5).map(ask).collect(), JobOptions::default()).await.unwrap();
     for (ticket, id) in tickets.into_iter().zip(1..) {
         assert_eq!(ticket.await.unwrap(), id);
     }
     held.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_goes_in_by_the_prepare_lane_whole_or_not_at_all() {
+    let world = World::with(
+        ScriptedCompute::taking(Duration::from_millis(100)),
+        |config| config.limits.jobs = 400,
+        |loader| loader.room = Room::jobs(400),
+    )
+    .await;
+    let list = |from: u32, count: u32| {
+        let list = (from..from + count).map(ask).collect();
+        world.group.try_submit_all(list, JobOptions::default())
+    };
+    let began = Instant::now();
+    let error = list(0, 401).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!(began.elapsed(), Duration::from_millis(100), "it was the lane's work");
+    {
+        // It is given up while the lane has it, and what it had let in by then is gone with it.
+        let mut given_up = pin!(list(1000, 300));
+        tokio::select! {
+            biased;
+            _ = given_up.as_mut() => panic!("the lane takes longer"),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.group.stats().queue.waiting, 0);
+    let tickets = list(0, 300).await.unwrap();
+    for (ticket, id) in tickets.into_iter().zip(0..) {
+        assert_eq!(ticket.await.unwrap(), id);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,19 +152,19 @@ async fn a_list_whose_last_item_would_come_too_late_is_refused() {
         let list = (from..from + count).map(ask).collect();
         world.group.try_submit_all(list, JobOptions::default())
     };
-    drop(list(1000, 100).unwrap());
+    drop(list(1000, 100).await.unwrap());
     world.submit(ask(0)).await.unwrap();
-    drop(list(1000, 100).expect("a job by itself measures nothing"));
+    drop(list(1000, 100).await.expect("a job by itself measures nothing"));
     measure(&world).await;
     // Ten tokens take a second now, and so does every item.
-    let error = list(100, 40).unwrap_err();
+    let error = list(100, 40).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }) && error.to_string().contains("40.0 s"), "{error}");
-    let held = list(100, 20).unwrap();
-    let error = list(200, 20).unwrap_err();
+    let held = list(100, 20).await.unwrap();
+    let error = list(200, 20).await.unwrap_err();
     assert!(matches!(error, Error::Overloaded { why: Overload::Wait { .. }, .. }), "{error}");
     let wait = error.retry_after().unwrap().as_secs();
     assert!((9..=11).contains(&wait), "when the 40 s have become 30: {wait}");
-    assert!(list(100, 20).is_ok(), "whoever joins what is there adds nothing");
+    assert!(list(100, 20).await.is_ok(), "whoever joins what is there adds nothing");
     drop(held);
 }
 

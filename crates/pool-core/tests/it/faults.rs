@@ -360,7 +360,7 @@ async fn one_input_that_hangs_while_it_is_prepared_is_convicted_and_the_others_a
     let in_lane = |id| Ask { tokens: 11, ..ask(id) };
     let hangs = Ask { prepare: Preparing::Hangs, ..in_lane(2) };
     let list = vec![in_lane(1), hangs.clone(), in_lane(3)];
-    let mut tickets = group.try_submit_all(list, JobOptions::default()).unwrap();
+    let mut tickets = group.try_submit_all(list, JobOptions::default()).await.unwrap();
     while log.prepared.load(Ordering::SeqCst) < 2 {
         tokio::task::yield_now().await;
     }

@@ -125,6 +125,17 @@ fn what_would_be_computed_at_once_is_not_told_to_wait() {
 }
 
 #[test]
+fn steps_in_which_nothing_ends_belong_to_what_ends_behind_them() {
+    let mut rate = Rate::default();
+    // Three minutes of steps, at the end of which one job of 1,800 tokens is done; then half of another one.
+    let step = Duration::from_millis(200);
+    for number in 1..=1350 {
+        rate.record(if number == 900 { Tokens(1800) } else { Tokens::ZERO }, step, true);
+    }
+    assert!((rate.per_second().expect("measured") - 10.0).abs() < 1e-6);
+}
+
+#[test]
 fn the_time_to_retry_follows_the_measured_rate() {
     let held =
         Occupancy { jobs: 2, cost: Cost::new(600, 0), ahead: Tokens(600), tokens_per_second: Some(10.0) };

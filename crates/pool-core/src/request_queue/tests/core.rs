@@ -430,7 +430,21 @@ fn a_head_that_does_not_fit_is_not_passed_by() {
     bench.insert(Priority::Normal, "a", Cost::new(10, 0), false, Deadline::NONE);
     let room = Room::new(8, Tokens(100));
     assert_eq!(bench.lease(room, false).taken, []);
+    // They have risen by now, and still are not what there is room for.
+    bench.apply(Op::Wait { millis: 60_000 });
+    assert_eq!(bench.lease(room, false).taken, []);
     assert_eq!(bench.lease(room, true).taken, [large], "but an idle worker takes it, and nothing with it");
+}
+
+#[test]
+fn where_only_more_urgent_jobs_have_room_no_others_enter() {
+    let mut bench = Bench::new();
+    let [low, normal, high, urgent] = [Priority::Low, Priority::Normal, Priority::High, Priority::Critical]
+        .map(|class| bench.insert(class, "a", Cost::new(10, 0), false, Deadline::NONE));
+    let room = Room::jobs(8).above(Priority::Normal);
+    assert_eq!(bench.lease(room, false).taken, [urgent, high]);
+    assert_eq!(bench.lease(room, false).taken, []);
+    assert_eq!(bench.lease(room, true).taken, [normal, low], "an idle worker takes any");
 }
 
 #[test]
