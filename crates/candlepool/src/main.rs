@@ -12,6 +12,7 @@ mod http;
 mod logging;
 mod number;
 mod output;
+mod pixels;
 mod progress;
 mod registry;
 mod remote_images;

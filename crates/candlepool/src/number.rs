@@ -59,29 +59,39 @@ pub(crate) struct Real(pub(crate) f32);
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RealVisitor;
+        Double::deserialize(deserializer).map(|Double(number)| Self(number as f32))
+    }
+}
 
-        impl Visitor<'_> for RealVisitor {
-            type Value = Real;
+/// The same, as exact as it is sent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Double(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Double {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DoubleVisitor;
+
+        impl Visitor<'_> for DoubleVisitor {
+            type Value = Double;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number")
             }
 
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Real, E> {
-                Ok(Real(number as f32))
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Double, E> {
+                Ok(Double(number))
             }
 
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Real, E> {
-                Ok(Real(number as f32))
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Double, E> {
+                Ok(Double(number as f64))
             }
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Real, E> {
-                Ok(Real(number as f32))
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Double, E> {
+                Ok(Double(number as f64))
             }
         }
 
-        deserializer.deserialize_any(RealVisitor)
+        deserializer.deserialize_any(DoubleVisitor)
     }
 }
 

@@ -63,6 +63,44 @@ impl Drop for DownloadBar {
     }
 }
 
+/// Shows how far a picture is.
+#[derive(Debug)]
+pub(crate) struct StepBar {
+    bar: ProgressBar,
+}
+
+impl StepBar {
+    /// No step is taken before the model is loaded.
+    pub(crate) fn new() -> Self {
+        let bar = bar("{spinner} {msg} {elapsed}");
+        bar.set_message("loading the model");
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar }
+    }
+
+    /// So many steps of so many are taken.
+    pub(crate) fn taken(&self, step: u64, steps: u64) {
+        if self.bar.length() != Some(steps) {
+            if let Ok(style) =
+                ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} {elapsed} left {eta}")
+            {
+                self.bar.set_style(style);
+            }
+            self.bar.set_message("drawing");
+            self.bar.set_length(steps);
+            self.bar.reset_elapsed();
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(step);
+    }
+}
+
+impl Drop for StepBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Shows how far a list of items is.
 #[derive(Debug)]
 pub(crate) struct ItemBar {

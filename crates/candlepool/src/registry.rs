@@ -12,6 +12,7 @@ use llava_vision::LlavaVision;
 use model_source::{Dtype, Progress};
 use pool_core::{Deadline, Engine, GroupConfig};
 use text_embedding::Ranker;
+use text_to_image::TextToImage;
 use text_to_text::TextToText;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -51,6 +52,7 @@ pub(crate) enum Served {
     Ranker(Ranker),
     Image(ImageEmbedding),
     Vision(LlavaVision),
+    Drawing(TextToImage),
     Text(TextToText),
 }
 
@@ -61,6 +63,7 @@ impl Served {
             Self::Ranker(Ranker::Embedding(_)) => "embeds texts; use it with /v1/embeddings or /v1/rerank",
             Self::Ranker(_) => "is a cross-encoder, which only ranks; use it with /v1/rerank",
             Self::Image(_) => "embeds pictures and texts; use it with /v1/embeddings",
+            Self::Drawing(_) => "draws pictures; use it with /v1/images/generations or /v1/images/edits",
             Self::Vision(_) | Self::Text(_) => {
                 "writes text; use it with /v1/chat/completions or /v1/completions"
             }
@@ -143,7 +146,8 @@ impl Entry {
         self.standing.borrow().clone()
     }
 
-    async fn served(&self, deadline: Deadline) -> Result<Served, NotServed> {
+    /// The model as a pool, waiting a while for its files.
+    pub(crate) async fn served(&self, deadline: Deadline) -> Result<Served, NotServed> {
         let patience = Instant::now() + PATIENCE;
         let until = deadline.instant().map_or(patience, |deadline| deadline.min(patience));
         let name = self.settings.name.clone();
@@ -203,6 +207,10 @@ impl Entry {
                     load = load.picture_cache(bytes);
                 }
                 Ok(Served::Vision(load.lazy(true).progress(progress).await?))
+            }
+            Modality::TextToImage => {
+                let load = TextToImage::load_in(engine, source).group(group).dtype(dtype);
+                Ok(Served::Drawing(load.lazy(true).progress(progress).await?))
             }
             Modality::TextToText => {
                 let load = told(TextToText::load_in(engine, source), group, dtype, &text).await?;

@@ -96,7 +96,7 @@ pub(crate) async fn tell_by(line: &str, deadline: Instant) {
 /// Waits until everything is written, the log included; not for longer than somebody reads.
 pub(crate) async fn flush() {
     if let Some(lines) = OF_PROCESS.get() {
-        lines.while_read(lines.written()).await;
+        lines.while_read(lines.all_written()).await;
     }
 }
 
@@ -129,6 +129,14 @@ impl Lines {
             // The writer ends with the process only.
             let _ = heard.await;
         }
+    }
+
+    /// And that lines were dropped, if any were: that is said once there is nothing else to write.
+    async fn all_written(&self) {
+        while self.shared.dropped.load(Ordering::Acquire) > 0 && !self.sender.is_closed() {
+            self.written().await;
+        }
+        self.written().await;
     }
 
     /// Waits until it is done, or until nothing was written for a while.
@@ -221,9 +229,11 @@ impl<W: AsyncWrite + Unpin> StderrWriter<W> {
 
     /// Says in the log itself, where there is room again, how much of it is missing.
     fn tell_of_dropped(&self) {
-        let lines = self.shared.dropped.swap(0, Ordering::Relaxed);
+        let lines = self.shared.dropped.load(Ordering::Relaxed);
         if lines > 0 {
             tracing::warn!(lines, "log lines were dropped: standard error is read too slowly");
+            // Not before it is on its way: whoever waits for all of it sees none left then.
+            self.shared.dropped.fetch_sub(lines, Ordering::Release);
         }
     }
 }

@@ -6,6 +6,7 @@ mod describe;
 mod embed;
 mod embed_image;
 mod generate;
+mod imagine;
 mod input;
 mod list;
 mod model;
@@ -56,6 +57,8 @@ enum Command {
     EmbedImage(embed_image::EmbedImageArgs),
     /// Answer a question about a picture.
     Describe(describe::DescribeArgs),
+    /// Draw pictures of what a text says.
+    Imagine(imagine::ImagineArgs),
     /// Download a model, or bring the one in the cache up to date.
     Pull(pull::PullArgs),
     /// List the models in the cache and those compiled in.
@@ -85,6 +88,7 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         (Ok(()), Command::Generate(arguments)) => Box::pin(generate::run(arguments)).await,
         (Ok(()), Command::EmbedImage(arguments)) => Box::pin(embed_image::run(arguments)).await,
         (Ok(()), Command::Describe(arguments)) => Box::pin(describe::run(arguments)).await,
+        (Ok(()), Command::Imagine(arguments)) => Box::pin(imagine::run(arguments)).await,
         (Ok(()), Command::Pull(arguments)) => Box::pin(pull::run(arguments)).await,
         (Ok(()), Command::List(arguments)) => Box::pin(list::run(arguments)).await,
         (Ok(()), Command::Ps(arguments)) => Box::pin(ps::run(arguments)).await,
@@ -140,7 +144,8 @@ mod tests {
         assert!(line(&["embed", "--format", "xml", "a"]).contains("possible values: json, jsonl, npy"));
         assert!(line(&["embed", "--model", "x.onnx", "a"]).contains("is no model source"));
         assert!(line(&["serve", "--memory", "6 gigs"]).contains("is no size"));
-        assert!(line(&["serve", "--model", "x=text-to-image:y"]).contains("not built yet"));
+        assert!(line(&["imagine", "--size", "7", "a fox"]).contains("is no size"));
+        assert!(line(&["imagine", "--mask", "a.png", "a fox"]).contains("--image <FILE>"));
         assert!(line(&["fly"]).contains("unrecognized subcommand 'fly'"), "{}", line(&["fly"]));
         assert!(line(&[]).starts_with("error: "), "{}", line(&[]));
         for arguments in [&["embed", "--formt"][..], &["fly"], &[], &["ps", "--server"]] {

@@ -8,8 +8,10 @@ use llava_vision::LlavaVision;
 use model_source::{Dtype, Source};
 use pool_core::{Engine, GroupConfig};
 use text_embedding::Ranker;
+use text_to_image::TextToImage;
 use text_to_text::TextToText;
 
+use crate::failure::Usage;
 use crate::progress::DownloadBar;
 
 /// Which embedding model or cross-encoder a command uses.
@@ -115,6 +117,42 @@ impl ImageModelArgs {
 impl fmt::Display for ImageModelArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.model.fmt(f)
+    }
+}
+
+/// Which text-to-image model a command uses.
+#[derive(Args, Debug)]
+pub(super) struct DrawingModelArgs {
+    /// The model: hf:owner/name, a folder in the layout of diffusers, or a .safetensors file in such a folder
+    #[arg(long, value_name = "SOURCE", value_parser = clap::value_parser!(Source))]
+    model: Option<Source>,
+    /// The numbers to compute with: auto or f32
+    #[arg(long, value_name = "DTYPE", default_value = "auto", value_parser = clap::value_parser!(Dtype))]
+    dtype: Dtype,
+}
+
+impl DrawingModelArgs {
+    /// Where the model is.
+    ///
+    /// # Errors
+    ///
+    /// None is named: all are several gigabytes, which nobody downloads without having asked for them.
+    pub(super) fn source(&self) -> Result<&Source, Usage> {
+        self.model.as_ref().ok_or_else(|| {
+            Usage::new(
+                "no text-to-image model is built in, and all are too large to download unasked: give --model hf:owner/name, \
+                 or a folder in the layout of diffusers",
+            )
+        })
+    }
+
+    /// Looks into it, and shows its download. Its weights are loaded by the first job, which is checked before.
+    pub(super) async fn load(&self, source: &Source, engine: &Engine) -> anyhow::Result<TextToImage> {
+        let load = TextToImage::load_in(engine, source);
+        let mut group = for_one_caller(source);
+        group.limits.cost = text_to_image::usual_limits().cost;
+        let load = load.group(group);
+        Ok(load.dtype(self.dtype).lazy(true).progress(DownloadBar::new()).await?)
     }
 }
 

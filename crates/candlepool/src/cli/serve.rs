@@ -15,7 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ModelFlag, Overrides, Size, Span};
 use crate::failure::FAILED;
-use crate::http::{self, App, AppState, Connections, Exporter, Hosts, Limits, Listening, Origins};
+use crate::http::{
+    self, App, AppState, Connections, Exporter, Hosts, Limits, Listening, Origins, Sockets, Talk,
+};
 use crate::logging::{self, LogFormat};
 use crate::registry::{Registry, Standing};
 use crate::shutdown::{Drain, Signals, report_line};
@@ -42,6 +44,9 @@ pub(super) struct ServeArgs {
     /// How long a shutdown waits for what was accepted, such as 30s
     #[arg(long, value_name = "DURATION", value_parser = clap::value_parser!(Span))]
     drain_timeout: Option<Span>,
+    /// A folder whose files rooms and sessions cite; repeat it for more
+    #[arg(long = "context", value_name = "DIR")]
+    context: Vec<PathBuf>,
 }
 
 /// However little there is to finish, new work is refused for so long: clients that were connecting hear a 503 then, and
@@ -77,8 +82,8 @@ struct Server {
 
 impl Server {
     async fn prepare(arguments: ServeArgs, log_format: Option<LogFormat>) -> anyhow::Result<Self> {
-        let ServeArgs { config, listen, models, memory, api_keys, drain_timeout } = arguments;
-        let overrides = Overrides { listen, memory, models, drain_timeout };
+        let ServeArgs { config, listen, models, memory, api_keys, drain_timeout, context } = arguments;
+        let overrides = Overrides { listen, memory, models, drain_timeout, context };
         let config = Config::read(config.as_deref(), overrides).await?;
         let log_format = log_format.or(config.log.format).unwrap_or_default();
         logging::start(log_format, config.log.level.as_deref(), logging::SERVER)?;
@@ -96,9 +101,16 @@ impl Server {
             builder = builder.memory_limit(limit.bytes());
         }
         let remote_images = config.images.fetching()?;
+        let mut tasks = JoinSet::new();
+        let engine = builder.build()?;
+        let registry = Registry::new(models);
+        let image_limits = config.images.limits();
+        let talk =
+            Talk::open(&config.realtime, &config.context, &registry, &engine, image_limits, &mut tasks);
+        let talk = talk.await?;
         let app = Arc::new(AppState {
-            engine: builder.build()?,
-            registry: Registry::new(models),
+            engine,
+            registry,
             keys,
             origins,
             hosts,
@@ -107,15 +119,16 @@ impl Server {
                 body_timeout: server.body_timeout.0,
                 request_timeout: server.request_timeout.map(|timeout| timeout.0),
             },
-            image_limits: config.images.limits(),
+            image_limits,
             remote_images,
             drain: Drain::new(),
+            sockets: Sockets::new(config.realtime.sockets(), config.realtime.admission()),
+            talk,
             exporter: exporter.clone(),
             lingering: TaskTracker::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
-        let mut tasks = JoinSet::new();
         tasks.spawn(exporter.upkeep());
         for entry in app.registry.entries() {
             tasks.spawn(Arc::clone(entry).resolve(app.engine.clone()));
@@ -180,7 +193,18 @@ async fn drain(app: &App, deadline: Instant) {
     let began = Instant::now();
     app.drain.begin();
     let left = || deadline.saturating_duration_since(Instant::now());
-    tokio::join!(app.drain.finish(left()), tokio::time::sleep(REFUSING));
+    // Conversations have no end of their own: they are told at once.
+    let talking = async {
+        if let Some(talk) = &app.talk {
+            talk.close(left()).await;
+        }
+    };
+    tokio::join!(
+        app.drain.finish(left()),
+        talking,
+        app.sockets.close(deadline),
+        tokio::time::sleep(REFUSING)
+    );
     let report = app.engine.drain(left()).await;
     stderr::tell_by(&report_line(&report, began.elapsed()), deadline).await;
 }

@@ -72,6 +72,12 @@ pub(super) fn merge(path: Option<&Path>, text: &str, environment: Environment) -
             }
         };
         from_folder(&mut config.server.api_keys_file, &["server"], "api_keys_file");
+        from_folder(&mut config.realtime.history.file, &["realtime", "history"], "file");
+        if !environment.has(&["context"], "folders") {
+            // An empty one is told of when all is checked.
+            let named = config.context.folders.iter_mut().filter(|context| !context.as_os_str().is_empty());
+            named.for_each(|context| *context = folder.join(&*context));
+        }
         for (name, model) in &mut config.models {
             from_folder(&mut model.chat_template, &["models", name], "chat_template");
         }
@@ -188,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_realtime_are_meant_from_the_files_folder() {
+        let text = "[realtime]\nhistory = { file = \"rooms.sqlite\" }\n[context]\nfolders = [\"notes\", \"/srv/docs\"]\n";
+        let mut config = read(text, &[]).unwrap();
+        assert_eq!(config.realtime.history.file.as_deref(), Some(Path::new("etc/rooms.sqlite")));
+        assert_eq!(config.context.folders, [Path::new("etc/notes"), Path::new("/srv/docs")]);
+        let context = vec!["elsewhere".into()];
+        config.apply(Overrides { context, ..Overrides::default() }).unwrap();
+        assert_eq!(config.context.folders, [Path::new("elsewhere")]);
+        let variable = read(text, &[("CANDLEPOOL__REALTIME__HISTORY__FILE", "here.sqlite")]).unwrap();
+        assert_eq!(variable.realtime.history.file.as_deref(), Some(Path::new("here.sqlite")));
+    }
+
+    #[test]
     fn variables_override_the_file_and_flags_override_both() {
         let text = "[server]\nlisten = \"a:1\"\n[memory]\nlimit = \"1GiB\"\n[models.m]\nsource = \"builtin\"\nmodality = \"text-embedding\"\n";
         let variables = [
@@ -222,6 +241,9 @@ mod tests {
             ("[server]\nbody_timeout = \"0ms\"\n", "server.body_timeout is 0"),
             ("[server]\nbody_limit = 0\n", "server.body_limit is 0"),
             ("[images]\nremote_limit = 0\n", "images.remote_limit and images.remote_timeout must be"),
+            ("[realtime]\nping_interval = \"0s\"\n", "realtime.ping_interval is 0"),
+            ("[realtime]\nmessage_limit = 0\n", "realtime.message_limit is 0"),
+            ("[context]\nfolders = [\"\"]\n", "context.folders has an empty path"),
             ("[images]\nremote_timeout = \"0s\"\n", "images.remote_limit and images.remote_timeout must be"),
         ] {
             let error = read(text, &[]).unwrap().check().unwrap_err().to_string();
@@ -239,7 +261,15 @@ mod tests {
             ),
             (
                 "[servr]\n",
-                "etc/candlepool.toml line 1: unknown key \"servr\"; known are server, memory, images, log, models",
+                "etc/candlepool.toml line 1: unknown key \"servr\"; known are server, memory, images, log, realtime, context, models",
+            ),
+            (
+                "[realtime]\nhistory = { path = \"x\" }\n",
+                "line 2: unknown key \"path\" in [realtime.history]; known are file, messages, bytes",
+            ),
+            (
+                "[context]\nfolder = \"x\"\n",
+                "line 2: unknown key \"folder\" in [context]; known are folders, model",
             ),
             (
                 "[memory]\nlimit = \"6 gigs\"\n",

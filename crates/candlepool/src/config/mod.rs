@@ -7,6 +7,7 @@ mod duration;
 mod file;
 mod keys;
 mod models;
+mod realtime;
 mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub(crate) use duration::Span;
 pub(crate) use keys::Keys;
 pub(crate) use models::{Modality, ModelConfig, ModelFlag, ModelSettings, TextSettings};
+pub(crate) use realtime::{ContextConfig, RealtimeConfig};
 pub(crate) use size::Size;
 
 use crate::failure::Usage;
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     pub(crate) images: ImagesConfig,
     pub(crate) log: LogConfig,
+    pub(crate) realtime: RealtimeConfig,
+    pub(crate) context: ContextConfig,
     pub(crate) models: BTreeMap<String, ModelConfig>,
 }
 
@@ -147,6 +151,8 @@ pub(crate) struct Overrides {
     pub(crate) memory: Option<Size>,
     pub(crate) models: Vec<ModelFlag>,
     pub(crate) drain_timeout: Option<Span>,
+    /// These folders, in place of those configured.
+    pub(crate) context: Vec<PathBuf>,
 }
 
 /// The smallest budget in which a small model and a few requests have room.
@@ -176,6 +182,9 @@ impl Config {
         }
         if let Some(drain_timeout) = overrides.drain_timeout {
             self.server.drain_timeout = drain_timeout;
+        }
+        if !overrides.context.is_empty() {
+            self.context.folders = overrides.context;
         }
         self.memory.limit = overrides.memory.or(self.memory.limit);
         for ModelFlag { name, modality, source } in overrides.models {
@@ -219,6 +228,8 @@ impl Config {
                 "images.remote_limit and images.remote_timeout must be more than 0; to fetch no pictures, leave images.remote out"
             );
         }
+        self.realtime.check()?;
+        self.context.check()?;
         if server.request_timeout.is_some_and(|timeout| timeout.0.is_zero()) {
             bail!(
                 "server.request_timeout is 0: every request would be too late; allow more than 0, or leave it out for no deadline"

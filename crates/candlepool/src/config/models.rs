@@ -58,10 +58,6 @@ enum MaxWait {
     Unbounded,
 }
 
-impl MaxWait {
-    const DEFAULT: Self = Self::Span(Span::seconds(30));
-}
-
 impl<'de> Deserialize<'de> for MaxWait {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MaxWaitVisitor;
@@ -97,6 +93,8 @@ pub(crate) enum Modality {
     ImageEmbedding,
     /// Text that follows texts and pictures.
     LlavaVision,
+    /// Pictures of what a text says.
+    TextToImage,
     /// Text that follows text: chats and completions.
     TextToText,
 }
@@ -107,6 +105,7 @@ impl Modality {
             Self::TextEmbedding => "text-embedding",
             Self::ImageEmbedding => "image-embedding",
             Self::LlavaVision => "llava-vision",
+            Self::TextToImage => "text-to-image",
             Self::TextToText => "text-to-text",
         }
     }
@@ -123,22 +122,14 @@ impl fmt::Display for Modality {
     }
 }
 
-/// Modalities of the design that this version does not serve.
-const NOT_BUILT: [&str; 1] = ["text-to-image"];
-
-const SERVED: &str = "this version serves text-embedding, image-embedding, llava-vision and text-to-text";
-
 /// A text that names no modality this program serves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct UnknownModality(String);
 
 impl fmt::Display for UnknownModality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if NOT_BUILT.contains(&self.0.as_str()) {
-            write!(f, "modality {} is not built yet; {SERVED}", self.0)
-        } else {
-            write!(f, "unknown modality {:?}; {SERVED}", self.0)
-        }
+        let known = "text-embedding, image-embedding, llava-vision, text-to-image and text-to-text";
+        write!(f, "unknown modality {:?}; there are {known}", self.0)
     }
 }
 
@@ -152,6 +143,7 @@ impl FromStr for Modality {
             "text-embedding" => Ok(Self::TextEmbedding),
             "image-embedding" => Ok(Self::ImageEmbedding),
             "llava-vision" => Ok(Self::LlavaVision),
+            "text-to-image" => Ok(Self::TextToImage),
             "text-to-text" => Ok(Self::TextToText),
             _ => Err(UnknownModality(text.to_owned())),
         }
@@ -250,7 +242,7 @@ impl ModelSettings {
         check_name(name).map_err(|error| anyhow!("models: {error}"))?;
         let Some(modality) = &model.modality else {
             bail!(
-                "models.{name} has no modality; write modality = \"text-embedding\", \"image-embedding\", \"llava-vision\" or \"text-to-text\""
+                "models.{name} has no modality; write modality = \"text-embedding\", \"image-embedding\", \"llava-vision\", \"text-to-image\" or \"text-to-text\""
             );
         };
         let Some(source) = &model.source else {
@@ -263,7 +255,7 @@ impl ModelSettings {
         settings.dtype = model.dtype.unwrap_or_default();
         settings.group.workers = workers(name, model.workers.unwrap_or_default())?;
         settings.group.idle_evict_after = idle_evict_after(name, model.idle_evict_after)?;
-        settings.group.limits = limits(name, model.queue)?;
+        settings.group.limits = limits(name, modality, model.queue)?;
         Ok(settings)
     }
 }
@@ -330,16 +322,21 @@ fn idle_evict_after(name: &str, after: Option<Span>) -> anyhow::Result<Option<Du
     Ok(after.map(|after| after.0))
 }
 
-fn limits(name: &str, config: QueueConfig) -> anyhow::Result<QueueLimits> {
+fn limits(name: &str, modality: Modality, config: QueueConfig) -> anyhow::Result<QueueLimits> {
     let jobs = config.jobs.map_or(QUEUE_JOBS, Whole::count);
-    let max_wait = match config.max_wait.unwrap_or(MaxWait::DEFAULT) {
-        MaxWait::Unbounded => None,
-        MaxWait::Span(wait) if wait.0.is_zero() => bail!(
+    let usual = match modality {
+        Modality::TextToImage => text_to_image::usual_limits(),
+        _ => QueueLimits::default(),
+    };
+    let max_wait = match config.max_wait {
+        None => usual.max_wait,
+        Some(MaxWait::Unbounded) => None,
+        Some(MaxWait::Span(wait)) if wait.0.is_zero() => bail!(
             "models.{name}.queue.max_wait is 0: every request that finds another would be refused; allow more than 0, or write \"none\" for any wait"
         ),
-        MaxWait::Span(wait) => Some(wait.0),
+        Some(MaxWait::Span(wait)) => Some(wait.0),
     };
-    Ok(QueueLimits { jobs, max_wait, ..QueueLimits::default() })
+    Ok(QueueLimits { jobs, max_wait, ..usual })
 }
 
 #[cfg(test)]
@@ -357,11 +354,10 @@ mod tests {
         assert!(error("=text-embedding:builtin").contains("cannot name a model"));
         assert!(error("a b=text-embedding:builtin").contains("cannot name a model"));
         assert_eq!(
-            error("a=text-to-image:builtin"),
-            "modality text-to-image is not built yet; this version serves text-embedding, image-embedding, llava-vision and \
+            error("a=embedding:builtin"),
+            "unknown modality \"embedding\"; there are text-embedding, image-embedding, llava-vision, text-to-image and \
              text-to-text"
         );
-        assert!(error("a=embedding:builtin").starts_with("unknown modality \"embedding\""));
         assert!(error("a=text-embedding:ftp://x").contains("is no model source"));
     }
 
@@ -370,6 +366,10 @@ mod tests {
         let check = |toml: &str| {
             let model: ModelConfig = toml::from_str(toml).unwrap();
             ModelSettings::check("m", &model).map(drop).map_err(|error| error.to_string())
+        };
+        let wait = |toml: &str| {
+            let settings = ModelSettings::check("m", &toml::from_str(toml).unwrap()).unwrap();
+            settings.group.limits.max_wait.map(|wait| wait.as_secs())
         };
         let base = "source = \"builtin\"\nmodality = \"text-embedding\"\n";
         let text = base.replace("text-embedding", "text-to-text").replace("\"builtin\"", "\"hf:owner/name\"");
@@ -389,6 +389,21 @@ mod tests {
         let images = text.replace("text-to-text", "image-embedding");
         assert_eq!(check(&images), Ok(()));
         assert!(check(&format!("{images}{told}")).unwrap_err().contains("and image-embedding ones do not"));
+        let drawing = text.replace("text-to-text", "text-to-image");
+        let group = "workers = { max = 2 }\nidle_evict_after = \"5m\"\nqueue = { jobs = 8 }\ndtype = \"f32\"";
+        assert_eq!(check(&format!("{drawing}{group}")), Ok(()));
+        assert_eq!((wait(&images), wait(&drawing)), (Some(30), Some(600)));
+        assert_eq!(wait(&format!("{drawing}queue = {{ max_wait = \"5s\" }}")), Some(5));
+        for (extra, wanted) in [
+            ("dtype = \"bf16\"", "models.m.dtype is bf16; text-to-image models take auto or f32"),
+            ("sequences = 8", "models.m.sequences is for models that write text, and text-to-image ones"),
+            ("picture_cache = \"1MiB\"", "models.m.picture_cache is for llava-vision models, and this one"),
+        ] {
+            let error = check(&format!("{drawing}{extra}")).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let builtin = drawing.replace("hf:owner/name", "builtin");
+        assert!(check(&builtin).unwrap_err().contains("no text-to-image model is"));
         for (extra, wanted) in [
             ("workers = { min = 3, max = 2 }", "models.m.workers.min is 3, more than max"),
             ("workers = { max = 100000 }", "at most 256"),

@@ -76,6 +76,9 @@ const PIECE: usize = 1 << 20;
 /// The first piece: what a client who sends a byte and then waits may take. Later ones are as long as all before them, until
 /// they are whole pieces.
 const FIRST: usize = 16 << 10;
+/// After so many bytes everybody else on the thread has a turn. New memory is cleared by the system as it is written to, so
+/// megabytes take many milliseconds on a machine whose cores are busy.
+const STRETCH: usize = 128 << 10;
 /// When there may be memory again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -86,8 +89,26 @@ impl WholeBody {
     ///
     /// 400 for another type, 413 as soon as it is known to be too large, 408 where the client pauses too long, 429 where
     /// the budget has no room.
-    pub(crate) async fn read(app: &AppState, headers: &HeaderMap, mut body: Body) -> Result<Self, ApiError> {
+    pub(crate) async fn read(app: &AppState, headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
         check_type(headers)?;
+        Self::read_any(app, headers, body).await
+    }
+
+    /// Reads a form, and says what stands between its parts.
+    ///
+    /// # Errors
+    ///
+    /// As [`WholeBody::read`].
+    pub(crate) async fn read_form(
+        app: &AppState,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Self, String), ApiError> {
+        let boundary = boundary(headers)?;
+        Ok((Self::read_any(app, headers, body).await?, boundary))
+    }
+
+    async fn read_any(app: &AppState, headers: &HeaderMap, mut body: Body) -> Result<Self, ApiError> {
         let limit = app.limits.body;
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -101,7 +122,12 @@ impl WholeBody {
         // For what has come, and about as much again; never for what was announced: announcing costs a client nothing.
         let mut reservation = governor.try_reserve(Account::Inputs, Size(0)).map_err(no_memory)?;
         let mut pieces = Pieces::new(announced);
+        let mut yielded = 0;
         loop {
+            if pieces.len - yielded >= STRETCH {
+                yielded = pieces.len;
+                tokio::task::yield_now().await;
+            }
             let frame = tokio::time::timeout(app.limits.body_timeout, body.frame()).await;
             let frame = frame.map_err(|_| {
                 let paused = app.limits.body_timeout.as_secs_f64();
@@ -137,9 +163,9 @@ impl WholeBody {
     }
 
     /// Reads something out of all of it; to be called in a lane where it is long. Its memory is given back then.
-    pub(crate) fn read_with<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
+    pub(crate) fn read_with<T>(self, read: impl FnOnce(Vec<u8>) -> T) -> T {
         let Self { pieces, reservation } = self;
-        let outcome = read(&pieces.join());
+        let outcome = read(pieces.join());
         drop(reservation);
         outcome
     }
@@ -148,13 +174,7 @@ impl WholeBody {
 /// JSON and nothing else. A type that a web page may send anywhere without asking (a form, plain text) is refused, so
 /// that pages cannot use a server on the reader's own machine.
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && encoding.as_bytes() != b"identity"
-    {
-        let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
-        let message = format!("content-encoding {encoding} is not supported; send the body as it is");
-        return Err(ApiError::invalid("unsupported_encoding", message));
-    }
+    check_encoding(headers)?;
     let Some(given) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
@@ -165,6 +185,29 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let message = format!("the body's content-type is {given}; send application/json");
     Err(ApiError::invalid("unsupported_content_type", message))
+}
+
+/// What stands between the parts of a form. A web page may send one anywhere without asking; that pages of other origins
+/// may not is seen to by [`origins`](super::origins).
+fn boundary(headers: &HeaderMap) -> Result<String, ApiError> {
+    check_encoding(headers)?;
+    let given = headers.get(CONTENT_TYPE).map_or("none", |given| given.to_str().unwrap_or("unreadable"));
+    multer::parse_boundary(given).map_err(|_| {
+        let message =
+            format!("the body's content-type is {given}; send multipart/form-data with its boundary");
+        ApiError::invalid("unsupported_content_type", message)
+    })
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if encoding.as_bytes() != b"identity" => {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
+            let message = format!("content-encoding {encoding} is not supported; send the body as it is");
+            Err(ApiError::invalid("unsupported_encoding", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn too_large(limit: usize) -> ApiError {

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +24,14 @@ use super::stall::StallGuard;
 
 /// After an accept that failed for want of something (files, memory), it is tried again after so long.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// So much of a connection's data is read at once, and so long may a request's head be. By default it would be three times that:
+/// longer than it should take before others have a turn.
+const MOST_BUFFERED: usize = 128 << 10;
+
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// A listener that is bound.
 #[derive(Debug)]
@@ -102,7 +113,7 @@ impl Connections {
                 return;
             };
             match listening.listener.accept().await {
-                Ok((stream, _)) => self.serve(stream, router.clone(), permit),
+                Ok((stream, peer)) => self.serve(stream, Peer(peer), router.clone(), permit),
                 // The client has gone before it was accepted.
                 Err(error) if is_clients(&error) => {}
                 Err(error) => {
@@ -113,7 +124,7 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, peer: Peer, router: Router, permit: OwnedSemaphorePermit) {
         // Answers are written whole; waiting for more would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set a connection up");
@@ -122,7 +133,14 @@ impl Connections {
         let mut http = http1::Builder::new();
         // Also how long a connection may be idle: the wait for the next head is the wait for a head.
         http.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        http.max_buf_size(MOST_BUFFERED);
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
+        // A WebSocket goes its own way from here, and is counted there.
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let _permit = permit;

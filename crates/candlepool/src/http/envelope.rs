@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONNECTION, EXPECT};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use pool_core::{Deadline, Priority};
@@ -22,7 +22,7 @@ use super::errors::ApiError;
 use super::linger::LingeringBody;
 use super::metrics::Observed;
 use super::origins::Page;
-use super::{App, AppState};
+use super::{App, AppState, page, realtime};
 use crate::failure::shortened;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -94,7 +94,8 @@ async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Respons
     if let Some(answered) = page.preflight(request.method(), request.headers()) {
         return answered.unwrap_or_else(ApiError::into_response);
     }
-    if let Err(error) = page.check(request.method()) {
+    let checked = if realtime::is_socket(path) { page.check_socket() } else { page.check(request.method()) };
+    if let Err(error) = checked {
         return error.into_response();
     }
     // A drain waits for whoever holds this, and for nobody it has refused.
@@ -102,7 +103,7 @@ async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Respons
     if held.is_none() && !DURING_DRAIN.contains(&path) {
         return ApiError::shutting_down().into_response();
     }
-    let terms = match terms(app, path, request.headers()) {
+    let terms = match terms(app, request.uri(), request.headers()) {
         Ok(terms) => terms,
         Err(error) => return error.into_response(),
     };
@@ -120,9 +121,13 @@ async fn answer(app: &App, page: &Page, request: Request, next: Next) -> Respons
     }
 }
 
-fn terms(app: &AppState, path: &str, headers: &HeaderMap) -> Result<Terms, ApiError> {
+fn terms(app: &AppState, uri: &Uri, headers: &HeaderMap) -> Result<Terms, ApiError> {
     let now = Instant::now();
-    let caller = if OPEN.contains(&path) { Caller::anyone() } else { Caller::of(&app.keys, headers)? };
+    let caller = match uri.path() {
+        path if OPEN.contains(&path) || page::is_part(path) => Caller::anyone(),
+        path if realtime::is_socket(path) => Caller::of_socket(&app.keys, uri, headers)?,
+        _ => Caller::of(&app.keys, headers)?,
+    };
     let timeout = match headers.get(&REQUEST_TIMEOUT) {
         Some(given) => Some(seconds(given)?),
         None => app.limits.request_timeout,

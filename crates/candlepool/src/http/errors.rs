@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use image_embedding::Error as ImageError;
@@ -12,6 +12,7 @@ use pool_core::compute::ComputeError;
 use pool_core::{Error as PoolError, Excess};
 use serde::Serialize;
 use text_embedding::Error as EmbeddingError;
+use text_to_image::Error as DrawingError;
 
 use crate::failure::{shortened, told};
 use crate::registry::NotServed;
@@ -65,6 +66,11 @@ impl ApiError {
     /// The route is there, but not for this method: 405.
     pub(crate) fn method(message: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// The route speaks another protocol: 426.
+    pub(crate) fn upgrade_required(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
     }
 
     /// The deadline passed: 408.
@@ -163,6 +169,40 @@ impl ApiError {
             (Some(param), _) if matches!(inner, PoolError::Invalid { .. }) => told.param(*param),
             (_, Some(index)) => told.item(list, index),
             (_, None) => told,
+        }
+    }
+
+    /// What a pool of pictures to draw said. What it says of a parameter names it in its first words.
+    pub(crate) fn of_drawing(error: &DrawingError) -> Self {
+        /// As the pool calls them, and as requests do.
+        const PARAMS: [(&str, &str); 12] = [
+            ("prompt", "prompt"),
+            ("negative", "negative_prompt"),
+            ("steps", "steps"),
+            ("guidance", "guidance"),
+            ("seed", "seed"),
+            ("size", "size"),
+            ("pictures", "n"),
+            ("scheduler", "scheduler"),
+            ("strength", "strength"),
+            ("image", "image"),
+            ("mask", "mask"),
+            ("format", "output_format"),
+        ];
+        let inner = match error {
+            DrawingError::Pool(inner) => inner,
+            DrawingError::Image(inner) => {
+                return Self::invalid("invalid_value", inner.to_string()).param("image");
+            }
+            other => return Self::internal(other.to_string()),
+        };
+        let told = Self::from(inner);
+        // "steps is ...", "image: ...", "1001 steps are ...".
+        let mut first = told.message.split([' ', ':']).take(3);
+        let param = first.find_map(|word| PARAMS.iter().find(|(name, _)| *name == word));
+        match param {
+            Some((_, param)) if matches!(inner, PoolError::Invalid { .. }) => told.param(*param),
+            _ => told,
         }
     }
 
@@ -267,6 +307,11 @@ impl IntoResponse for ApiError {
         }
         if self.is_final {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -7,6 +7,7 @@ use pool_core::ModelId;
 use pool_core::compute::Claim;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 use super::AppState;
 use super::body::WholeBody;
@@ -86,8 +87,20 @@ pub(super) async fn parse<T: DeserializeOwned + Send + 'static>(
     app.engine.lanes().prepare(&claim(), move || body.read_with(read)).await?
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+/// Reads what a form says as if it were JSON.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(super) fn of_form<T: DeserializeOwned>(form: Map<String, Value>) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(Value::Object(form)).map_err(|error| {
+        let path = error.path().to_string();
+        refusal(if path == "." { "" } else { &path }, &error.into_inner())
+    })
+}
+
+fn read<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
         let message = format!("the body is not UTF-8: byte {} begins no character", error.valid_up_to() + 1);
         ApiError::invalid("invalid_json", message)
     })?;
@@ -106,7 +119,11 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
     if error.classify() != Category::Data {
         return ApiError::invalid("invalid_json", format!("the body is not JSON: {told}"));
     }
-    let place = format!(" at line {} column {}", error.line(), error.column());
+    // A form's fields have no such place.
+    let place = match error.line() {
+        0 => String::new(),
+        line => format!(" at line {line} column {}", error.column()),
+    };
     let reason = told.strip_suffix(&place).unwrap_or(&told);
     if let Some((name, known)) = quoted(reason, "unknown field `") {
         let param = inside(path, name);

@@ -8,9 +8,11 @@ mod asked;
 mod auth;
 mod body;
 mod connections;
+mod drawings;
 mod embeddings;
 mod envelope;
 mod errors;
+mod events;
 mod health;
 mod hosts;
 mod inputs;
@@ -19,8 +21,10 @@ mod linger;
 mod metrics;
 mod models;
 mod origins;
+mod page;
 mod pictures;
 mod pools;
+mod realtime;
 mod rerank;
 mod router;
 mod stall;
@@ -40,6 +44,7 @@ pub(crate) use hosts::Hosts;
 pub(crate) use metrics::Exporter;
 pub(crate) use origins::Origins;
 pub(crate) use pools::Pools;
+pub(crate) use realtime::{AdmissionLimits, SocketLimits, Sockets, Talk};
 pub(crate) use router::router;
 
 use crate::config::Keys;
@@ -65,6 +70,10 @@ pub(crate) struct AppState {
     /// Fetches the pictures that requests name by URL, where the operator allows it.
     pub(crate) remote_images: Option<RemoteImages>,
     pub(crate) drain: Drain,
+    /// WebSockets, and what owns their other ends.
+    pub(crate) sockets: Sockets,
+    /// Sessions and rooms; `None` where there are to be none.
+    pub(crate) talk: Option<Talk>,
     pub(crate) exporter: Exporter,
     /// Reads of bodies that were refused; they end by themselves within [`linger`]'s time.
     pub(crate) lingering: TaskTracker,

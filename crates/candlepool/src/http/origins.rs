@@ -178,6 +178,18 @@ impl Page {
         }
     }
 
+    /// Refuses every foreign page: of a WebSocket, browsers keep nothing from a page that opened it.
+    ///
+    /// # Errors
+    ///
+    /// 403.
+    pub(super) fn check_socket(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Foreign(_) => Err(self.refusal()),
+            _ => Ok(()),
+        }
+    }
+
     fn refusal(&self) -> ApiError {
         let page = match self {
             Self::Foreign(Some(origin)) => format!("the page's origin {origin}"),

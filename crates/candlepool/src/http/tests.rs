@@ -1,6 +1,7 @@
 //! The whole router in process, with tiny models of random weights.
 
 mod bodies;
+mod drawings;
 mod embeddings;
 mod heartbeat;
 mod images;
@@ -8,6 +9,8 @@ mod images;
 #[allow(dead_code, reason = "its own crate's tests ask more of it")]
 mod language_models;
 mod operations;
+mod page;
+mod realtime;
 mod requests;
 mod text;
 #[path = "../../../llava-vision/tests/it/tiny.rs"]
@@ -29,11 +32,14 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{App, AppState, Exporter, Hosts, Limits, Origins, router};
+use super::{App, AppState, Exporter, Hosts, Limits, Origins, Sockets, Talk, router};
 use crate::config::{Config, Keys};
 use crate::registry::Registry;
 use crate::remote_images::RemoteImages;
 use crate::shutdown::Drain;
+
+/// Those who saturate the machine share it; who measures time has it alone.
+static MACHINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 /// A server without a socket.
 struct Server {
@@ -103,9 +109,15 @@ impl Server {
         let keys = (!keys.is_empty()).then_some((Path::new("keys.txt"), keys));
         let origins = Origins::parse(&config.server.allowed_origins).unwrap();
         let hosts = Hosts::parse(&config.server.allowed_hosts, &config.server.listen, &origins).unwrap();
+        let engine = Engine::builder().build().unwrap();
+        let registry = Registry::new(config.models().unwrap());
+        let mut resolvers = JoinSet::new();
+        let limits = config.images.limits();
+        let talk = Talk::open(&config.realtime, &config.context, &registry, &engine, limits, &mut resolvers);
+        let talk = talk.await.unwrap();
         let app = Arc::new(AppState {
-            engine: Engine::builder().build().unwrap(),
-            registry: Registry::new(config.models().unwrap()),
+            engine,
+            registry,
             keys: Keys::parse(keys, &[]).unwrap(),
             origins,
             hosts,
@@ -117,12 +129,13 @@ impl Server {
             image_limits: config.images.limits(),
             remote_images: images.or_else(|| config.images.fetching().unwrap()),
             drain: Drain::new(),
+            sockets: Sockets::new(config.realtime.sockets(), config.realtime.admission()),
+            talk,
             exporter: Exporter::idle(),
             lingering: TaskTracker::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
-        let mut resolvers = JoinSet::new();
         for entry in app.registry.entries() {
             resolvers.spawn(Arc::clone(entry).resolve(app.engine.clone()));
         }

@@ -92,7 +92,7 @@ async fn configurations_that_make_no_sense_are_told_in_one_line() {
         ("[models.a]\nmodality = \"text-embedding\"\n", "models.a has no source"),
         (
             "[models.a]\nsource = \"builtin\"\nmodality = \"text-to-image\"\n",
-            "modality text-to-image is not built yet",
+            "models.a.source is built in, and no text-to-image model is",
         ),
         ("[models.\"a b\"]\nsource = \"builtin\"\nmodality = \"text-embedding\"\n", "cannot name a model"),
         ("[server]\napi_keys_file = \"keys.txt\"\n", "keys.txt does not exist; check server.api_keys_file"),

@@ -47,7 +47,6 @@ async fn wrong_usage_is_one_line_and_status_2() {
         &["chat", "--raw", "a"],
         &["serve", "--memory", "6 gigs"],
         &["serve", "--model", "minilm"],
-        &["serve", "--model", "a=text-to-image:builtin"],
         &["serve", "--model", "a=poetry:builtin"],
         &["serve", "--model", "a=text-embedding:builtin", "--model", "a=text-embedding:x"],
         &["pull"],
@@ -154,6 +153,16 @@ async fn pull_tells_where_a_model_is() {
     let model = checkpoint("pool-mean");
     let output = run(&["pull", model.to_str().unwrap()]).await;
     assert_eq!(stdout(&output).trim_end(), model.to_str().unwrap(), "{}", stderr(&output));
+    let pipeline = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../text-to-image/tests/fixtures/pipelines/sd1");
+    let output = run(&["pull", pipeline.to_str().unwrap()]).await;
+    assert_eq!(stdout(&output).trim_end(), pipeline.to_str().unwrap(), "{}", stderr(&output));
+    let gguf = crate::vision_models::Tiny::gguf("llava-llama");
+    let folder = gguf.folder.path().to_str().unwrap();
+    for source in [folder.to_owned(), format!("{folder}/model.gguf")] {
+        let output = run(&["pull", &source]).await;
+        assert_eq!(stdout(&output).trim_end(), folder, "{}", stderr(&output));
+    }
     let told = failed(&run(&["pull", "no/such/folder"]).await, 1).to_owned();
     assert!(told.contains("no/such/folder does not exist"), "{told}");
 }

@@ -10,6 +10,7 @@ mod describe;
 mod embed;
 mod embed_image;
 mod generate;
+mod imagine;
 mod process;
 mod server;
 mod shutdown;

@@ -87,9 +87,12 @@ async fn a_request_that_is_dropped_cancels_its_jobs() {
         }
     }
     drop(sent);
+    // A list so long goes in by a lane, which may still have its jobs in hand.
+    while counts(&accepted().await).outstanding() > 0 {
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
     let counts = counts(&accepted().await);
     assert_eq!(counts.accepted, 2000);
-    assert_eq!(counts.outstanding(), 0, "{counts:?}");
     assert!(counts.cancelled > 0, "{counts:?}");
     assert_eq!(server.app.drain.requests(), 0);
 }

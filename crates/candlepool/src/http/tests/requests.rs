@@ -117,8 +117,8 @@ async fn unknown_models_routes_and_methods_are_told_apart() {
     let message = answer.refused(404, "model_not_found");
     assert!(message.contains("gpt-4") && message.contains("ranker, tiny"), "{message}");
     server.get("/v1/models/gpt-4").await.refused(404, "model_not_found");
-    server.post("/v1/images/generations", "{}").await.refused(404, "unknown_route");
-    server.get("/").await.refused(404, "unknown_route");
+    server.post("/v1/images/variations", "{}").await.refused(404, "unknown_route");
+    server.get("/nowhere").await.refused(404, "unknown_route");
     let answer = server.get("/v1/embeddings").await;
     answer.refused(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), Some("POST"));

@@ -1,13 +1,10 @@
 //! Answers as they are written: server-sent events, in OpenAI's order.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use axum::http::HeaderName;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use futures::stream::{self, StreamExt as _};
 use language_model::{Delta, Error as TextError, GenerationStream};
 use serde::Serialize;
@@ -16,14 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::identity::Identity;
 use super::usage::TokenUsage;
 use crate::http::errors::ApiError;
-
-/// Nothing is answered before the first piece is there, so that a refusal has its own status; but no longer than this,
-/// as a client may take silence for a server that is gone.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// While nothing is written, for a queue or a long prompt, so often something is sent that says nothing.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-const PROXY_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+use crate::http::events::{self, PATIENCE, failure};
 
 /// What is new, or what failed, and of which prompt's answer.
 type News = Result<(usize, Delta), (usize, TextError)>;
@@ -111,10 +101,6 @@ fn event<C: Serialize>(piece: &Piece<'_, C>) -> Event {
     })
 }
 
-fn failure(error: &ApiError) -> Event {
-    Event::default().data(error.body())
-}
-
 /// What is sent.
 struct Answer<P> {
     streams: Streams,
@@ -172,9 +158,7 @@ pub(super) async fn respond<P: Pieces>(
     let answer = Answer { streams, pieces, first, include_usage, over: false, _held: held };
     let events = stream::unfold(answer, async |mut answer| {
         let events = answer.next().await?;
-        Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), answer))
+        Some((stream::iter(events), answer))
     });
-    let stream = Sse::new(events.flatten()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // Proxies keep answers back by default until there is more of them.
-    Ok(([(PROXY_BUFFERING, "no")], stream).into_response())
+    Ok(events::respond(events.flatten()))
 }
