@@ -1,9 +1,10 @@
 """What Pillow decodes and resizes, and what the image processors of transformers make of pictures.
 
-Three things are written. `pictures` holds files of every format that is read, each with what Pillow sees in it: turned
+Four things are written. `pictures` holds files of every format that is read, each with what Pillow sees in it: turned
 upright, alpha on white, as a PNG of its own under `decoded`. `resize.json` has digests of resized pictures, and
 `processors.json` has configurations, in the spelling of transformers 5 and in older ones, with digests and samples of
-their `pixel_values`. Pictures that are only resized or processed are not stored: a formula in whole numbers draws them here and in
+their `pixel_values`. `drawing.json` has digests of what diffusers makes of a picture to edit, of a mask, and of numbers that a
+model has drawn. Pictures that are only resized or processed are not stored: a formula in whole numbers draws them here and in
 the tests.
 
 The processors are those of the PIL backend, whatever else is installed.
@@ -16,6 +17,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageDraw, ImageOps, ImageSequence
 from transformers.image_transforms import convert_to_rgb
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
@@ -248,6 +251,23 @@ def processors(out: Path) -> list:
     return [processed(*case, out) for case in cases]
 
 
+def for_drawing() -> list:
+    """What pipelines of diffusers make of a picture to edit, and of one as a mask, of which squares stand for latents."""
+    picture = VaeImageProcessor(vae_scale_factor=8)
+    mask = VaeImageProcessor(vae_scale_factor=8, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+    cases = []
+    for (width, height), (wide, high) in [((64, 48), (32, 40)), ((37, 91), (64, 64)), ((5, 3), (40, 24)), ((48, 64), (48, 64))]:
+        image = drawn(width, height)
+        numbers_of = picture.preprocess(image, height=high, width=wide)[0].numpy()
+        covered = mask.preprocess(image, height=high, width=wide)
+        back = picture.postprocess(torch.from_numpy(numbers_of)[None] * 1.3 + 0.01, output_type="np")[0]
+        squares = torch.nn.functional.interpolate(covered, size=(high // 8, wide // 8))[0, 0].numpy()
+        cases.append({"from": [width, height], "to": [wide, high], "numbers": digest(np.ascontiguousarray(numbers_of, "<f4").tobytes()),
+                      "mask": digest(covered[0, 0].numpy().astype(np.uint8).tobytes()), "squares": squares.astype(int).tolist(),
+                      "back": digest(np.asarray(picture.numpy_to_pil(back)[0]).tobytes())})
+    return cases
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=Path, help="not needed here")
@@ -257,6 +277,7 @@ def main() -> None:
     made_with = versions(["pillow", "transformers", "numpy"])
     write(out / "pictures.json", {"versions": made_with, "pictures": pictures(out)})
     write(out / "resize.json", {"versions": made_with, "cases": resized()})
+    write(out / "drawing.json", {"versions": versions(["pillow", "diffusers", "numpy"]), "cases": for_drawing()})
     write(out / "processors.json", {"versions": made_with, "cases": processors(out)})
 
 

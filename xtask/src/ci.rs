@@ -31,10 +31,10 @@ enum Step {
     Fmt,
     Clippy,
     Audit,
+    Doc,
     Models,
     Test,
     Explore,
-    Doc,
 }
 
 /// The models that tests use must be there.

@@ -16,10 +16,11 @@ use crate::python::{Python, trained_model, workspace_root};
 fn fixtures(name: &str) -> &'static str {
     match name {
         "chat_templates" | "real_chat_templates" => "crates/generation/tests/fixtures",
-        "decoders" | "gguf_decoders" | "towers" => "crates/nn/tests/fixtures",
+        "decoders" | "gguf_decoders" | "towers" | "unet" | "vae" => "crates/nn/tests/fixtures",
         "image_embedding" => "crates/image-embedding/tests/fixtures",
         "imaging" => "crates/imaging/tests/fixtures",
         "llava" => "crates/llava-vision/tests/fixtures",
+        "schedulers" | "text_to_image" => "crates/text-to-image/tests/fixtures",
         _ => "crates/text-embedding/tests/fixtures",
     }
 }
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long)]
     regenerate: bool,
     /// Only these: `chat_templates`, `checkpoints`, `decoders`, `gguf_decoders`, `hard_texts`, `image_embedding`,
-    /// `imaging`, `llava`, `real_chat_templates`, `static_pairs`, `towers`.
+    /// `imaging`, `llava`, `real_chat_templates`, `schedulers`, `static_pairs`, `text_to_image`, `towers`, `unet`, `vae`.
     names: Vec<String>,
 }
 

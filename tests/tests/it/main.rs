@@ -7,6 +7,7 @@ mod binary;
 mod chat_clients;
 mod chat_load;
 mod connection;
+mod drawings;
 mod hub;
 #[path = "../../../crates/model-source/tests/it/hub_server.rs"]
 #[allow(dead_code, reason = "its own crate's tests ask more of it")]
@@ -18,9 +19,12 @@ mod memory;
 mod models;
 mod node;
 mod openai_client;
+mod page;
 mod pictures;
 mod python;
 mod random;
+#[cfg(unix)]
+mod realtime;
 mod server;
 mod turns;
 mod vision_models;

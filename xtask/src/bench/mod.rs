@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: this project measured beside its peer, on the same files, in the same run.
 
 mod agreement;
+mod diffusion;
 mod llama_cpp;
 mod machine;
+mod rooms;
 mod side;
 mod spread;
 mod text;
@@ -30,6 +32,10 @@ enum Target {
     Text(text::Args),
     /// Pictures a second of vision towers, beside torch: a table of medians and spreads.
     Vision(vision::Args),
+    /// Seconds of Stable Diffusion's parts, beside torch, and what a picture takes in memory.
+    Diffusion(diffusion::Args),
+    /// People in rooms, cut off and resumed: whether all are sent the same, how soon, and what it takes in memory.
+    Rooms(rooms::Args),
     /// What rounded activations change on trained GGUF files, here and in llama.cpp, against f32 ones.
     Agreement(agreement::Args),
 }
@@ -39,6 +45,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.target {
         Target::Text(args) => text::run(&args)?,
         Target::Vision(args) => vision::run(&args)?,
+        Target::Diffusion(args) => diffusion::run(&args)?,
+        Target::Rooms(args) => rooms::run(&args)?,
         Target::Agreement(args) => agreement::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -80,14 +88,25 @@ fn chosen(names: &[String]) -> Result<Vec<&'static str>> {
 
 /// Builds an example of a crate in release, and gives its path.
 fn built_example(root: &Path, package: &str, example: &str) -> Result<PathBuf> {
+    built(root, &["--package", package, "--example", example], &format!("examples/{example}"))
+}
+
+/// The program itself, built in release.
+fn built_binary(root: &Path) -> Result<PathBuf> {
+    built(root, &["--package", "candlepool", "--bin", "candlepool"], "candlepool")
+}
+
+/// What a release build of the arguments leaves under this name.
+fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--package", package, "--example", example])
+        .args(["build", "--release"])
+        .args(arguments)
         .current_dir(root)
         .status()
         .context("cannot start cargo")?;
-    ensure!(status.success(), "the example {example} of {package} does not build");
+    ensure!(status.success(), "{name} does not build");
     let metadata = MetadataCommand::new().manifest_path(root.join("Cargo.toml")).no_deps().exec()?;
-    let name = format!("{example}{}", std::env::consts::EXE_SUFFIX);
-    Ok(metadata.target_directory.join("release/examples").join(name).into())
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    Ok(metadata.target_directory.join("release").join(name).into())
 }

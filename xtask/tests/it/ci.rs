@@ -8,7 +8,7 @@ fn the_steps_are_listed_in_their_order() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["fmt", "clippy", "audit", "models", "test", "explore", "doc"]);
+    assert_eq!(names, ["fmt", "clippy", "audit", "doc", "models", "test", "explore"]);
     assert!(text.contains("CANDLEPOOL_REQUIRE_MODELS=1 cargo test --workspace\n"), "{text}");
     assert!(text.contains("RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps\n"), "{text}");
 }
