@@ -31,6 +31,11 @@ impl<S> StallGuard<S> {
         Self { stream, limit, timer: Box::pin(sleep(limit)), is_stalled: false, answers, answering: None }
     }
 
+    /// The connection without its guard.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
     fn begin_to_answer(&mut self) {
         if self.answering.is_none() {
             self.answering = Some(self.answers.token());

@@ -1,5 +1,6 @@
 //! The handshake: from a request to a WebSocket (RFC 6455, section 4.2).
 
+use std::error::Error;
 use std::net::IpAddr;
 
 use axum::body::Body;
@@ -13,8 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -23,6 +25,7 @@ use super::pump::SocketLimits;
 use crate::http::auth::protocols;
 use crate::http::connections::Peer;
 use crate::http::errors::ApiError;
+use crate::http::stall::StallGuard;
 
 /// The subprotocol that is spoken.
 const PROTOCOL: &str = "realtime";
@@ -74,13 +77,17 @@ impl Upgrade {
         response
     }
 
-    /// The WebSocket, once the answer has been sent.
+    /// The WebSocket, once the answer has been sent. It has limits of its own: the guard over answers is taken off the
+    /// connection, which would cut a slow reader off without a close.
     pub(super) async fn socket(
         self,
         limits: &SocketLimits,
-    ) -> Result<WebSocketStream<TokioIo<Upgraded>>, hyper::Error> {
-        let stream = TokioIo::new(self.upgrade.await?);
-        Ok(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits.socket())).await)
+    ) -> Result<WebSocketStream<TcpStream>, Box<dyn Error + Send + Sync>> {
+        let parts = self.upgrade.await?.downcast::<TokioIo<StallGuard<TcpStream>>>();
+        let parts = parts.map_err(|_| "the connection is not one that this server accepted")?;
+        let stream = parts.io.into_inner().into_inner();
+        let read = parts.read_buf.to_vec();
+        Ok(WebSocketStream::from_partially_read(stream, read, Role::Server, Some(limits.socket())).await)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct SocketLimits {
 const READ_BUFFER: usize = 4 << 10;
 /// So much is handed to the system at once, if so much waits.
 const BATCH: usize = 64 << 10;
-/// A client that is told of the end has so long to hear it.
+/// A client that is told of the end has so long to hear it; one that reads slowly, as long as for a write.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Of a message that was too long, so much more is read, for the client to hear why it is closed: one that is still sending
 /// does not read.
@@ -107,6 +107,10 @@ where
     // The owner hears of it before the client has heard all.
     drop((incoming, outgoing));
     let Ok(socket) = sink.reunite(stream) else { return };
+    let farewell = match end {
+        End::Closed(CloseCode::Slow) => FAREWELL.max(limits.write_timeout),
+        _ => FAREWELL,
+    };
     let told = async {
         match end {
             End::Gone => {}
@@ -115,7 +119,7 @@ where
         }
     };
     // Who does not listen does not hear why.
-    let _ = timeout(FAREWELL, told).await;
+    let _ = timeout(farewell, told).await;
 }
 
 /// Reads what the client sends. Pings are answered by the socket itself.

@@ -62,13 +62,18 @@ struct Listener {
 }
 
 async fn listen(keys: &str, more: &str) -> Listener {
+    listen_with(keys, more, Duration::from_secs(30)).await
+}
+
+/// One whose HTTP answers may be held up for so long.
+async fn listen_with(keys: &str, more: &str, write_timeout: Duration) -> Listener {
     let server = Server::with(keys, 1 << 20, more).await;
     let enveloped = middleware::from_fn_with_state(Arc::clone(&server.app), envelope);
     let router =
         Router::new().route("/v1/realtime", get(echo)).layer(enveloped).with_state(Arc::clone(&server.app));
     let listening = Listening::bind("127.0.0.1:0").await.unwrap();
     let address = listening.address();
-    let connections = Arc::new(Connections::new(100, Duration::from_secs(30), Duration::from_secs(30)));
+    let connections = Arc::new(Connections::new(100, Duration::from_secs(30), write_timeout));
     let mut accepting = JoinSet::new();
     let accepts = Arc::clone(&connections);
     accepting.spawn(async move { accepts.accept(&listening, router).await });
@@ -148,6 +153,20 @@ async fn a_key_is_taken_by_each_way_that_clients_send_it() {
         assert_eq!(status, 401, "{query} {headers:?}: {body}");
         assert!(body.contains("invalid_api_key") && !body.contains("sk-"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_so_and_not_cut_off_as_an_answer_would_be() {
+    let listener = listen_with("", "", Duration::from_millis(100)).await;
+    let (mut client, _) = listener.open("", &[]).await.unwrap();
+    assert_eq!(text(&mut client).await, "anyone");
+    // More than the system and the outbox keep.
+    let long = "x".repeat(1 << 20);
+    for _ in 0..32 {
+        client.send(Message::text(long.clone())).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(close_code(&mut client).await, 3008);
 }
 
 #[tokio::test]

@@ -177,8 +177,20 @@ async fn a_client_that_reads_nothing_holds_nobody() {
     assert!((100..150).contains(&sent), "{sent}");
     assert_eq!(began.elapsed(), Duration::ZERO);
     pump.await.unwrap();
-    assert_eq!(began.elapsed().as_secs(), 5 + 2, "a write in vain, and a farewell");
+    assert_eq!(began.elapsed().as_secs(), 5 + 5, "a write in vain, and a farewell");
     assert_eq!(closed(&mut client).await, None, "there was no room for a word");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_woke_up_after_a_write_in_vain_is_told_that_it_was_slow() {
+    let Socket { mut client, sender, received: _received, pump } = socket().await;
+    let frame = kept(&"x".repeat(10_000));
+    while sender.send(frame.clone()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(closed(&mut client).await, Some((3008, "slow reader".to_owned())));
+    pump.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
